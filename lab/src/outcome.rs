@@ -26,6 +26,9 @@ pub struct RoundOutcome {
     /// each step, where it was.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub accuracy_by_refinement: Vec<f64>,
+    /// The root mean squared error on the test rows likewise, of numbers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rmse_by_refinement: Vec<f64>,
     /// Classes of which no device sent a sample, so that no student answers them.
     pub classes_untold: usize,
     /// How well rows of a class that was left out are told from the others by

@@ -56,6 +56,9 @@ pub struct PointTable {
     /// What is added to the values of each channel, the last side, when it is written:
     /// what was subtracted in double precision; empty for nothing.
     pub offset: Vec<f64>,
+    /// Whether only the directions of samples are known: a normaliser brought rows to one
+    /// length that were not centred.
+    pub is_of_any_length: bool,
 }
 
 /// Why a table cannot be written.
@@ -134,6 +137,27 @@ impl PointTable {
     pub fn moved_by(mut self, offset: Option<&[f64]>) -> Self {
         if self.space == INPUT_SPACE {
             self.offset = offset.unwrap_or_default().to_vec();
+        }
+        self
+    }
+
+    /// The same where samples of any length are as long as these rows (rows, values) in the
+    /// mean, root mean square; what learns from them and is tried on such rows would find
+    /// them of another unit else.
+    pub fn as_long_as(mut self, rows: ArrayView2<'_, f32>) -> Self {
+        let square = |row: ndarray::ArrayView1<'_, f32>| -> f64 {
+            row.iter().map(|&value| f64::from(value).powi(2)).sum()
+        };
+        let squares: f64 = rows.rows().into_iter().map(square).sum();
+        let usual = (squares / rows.nrows().max(1) as f64).sqrt();
+        if !self.is_of_any_length || !usual.is_finite() {
+            return self;
+        }
+        for mut sample in self.inputs.rows_mut() {
+            let own = square(sample.view()).sqrt();
+            if own > 0.0 {
+                sample *= (usual / own) as f32;
+            }
         }
         self
     }
@@ -297,7 +321,16 @@ impl Seen<'_> {
             },
             sides,
             offset: Vec::new(),
+            is_of_any_length: is_input && self.keeps_directions_alone(points.ncols(), varying),
         }
+    }
+
+    /// Whether the normaliser brings rows to one length around nought, and no constant
+    /// behind the `varying` features tells how long they were.
+    fn keeps_directions_alone(&self, width: usize, varying: usize) -> bool {
+        let parts = self.normaliser.parts();
+        let is_centred = parts.mean.iter().any(|&mean| mean != 0.0);
+        parts.unit_norm && varying == width && !is_centred && parts.transforms.is_empty()
     }
 
     /// Features that the normaliser makes these points of, without a constant behind the `varying`

@@ -102,7 +102,8 @@ pub(crate) fn distil(
         let session = distill::choose(&data, &options, |_| {})?;
         let method = options.method.method(options.steps());
         let distilled = method.distil(&session.problem, &mut Silent)?;
-        Ok(PointTable::of_distilled(&session, &distilled))
+        let table = PointTable::of_distilled(&session, &distilled);
+        Ok(table.as_long_as(data.train.inputs.view()))
     })?;
     table
         .map(Points)

@@ -10,7 +10,7 @@ use common::evaluation::Evaluation;
 use common::feature_weights::FeatureWeights;
 use common::gradient::RawGradient;
 use common::ids::{BlobHash, DeviceId, RoundId, TaskHash, Time, Version};
-use common::math::last_layer::Residuals;
+use common::math::last_layer::{Residuals, Wanted};
 use common::math::random::rng;
 use common::round::{ContributionKey, Kind, Phase, Reason};
 use common::task::RawTask;

@@ -347,6 +347,8 @@ fn devices_and_gateway_renew_their_certificates() {
 #[test]
 fn a_revoked_gateway_passes_nobody_on() {
     let mut running = behind_a_gateway(None);
+    let at = gateway(&mut running).address.to_string();
+    let direct = running.client.status().unwrap().address;
     let (code, out, err) = operator(&running, &["gateway", "revoke", "hall"]);
     assert_eq!(code, Some(0), "{out}{err}");
     look_until(
@@ -364,6 +366,29 @@ fn a_revoked_gateway_passes_nobody_on() {
         || "a revoked gateway came back".to_owned(),
     );
     assert_eq!(running.client.status().unwrap().members(), (AGENTS, 0));
+    // Whoever knows another way is sent there.
+    let home = running.fleet.agent_home(0).join("state");
+    let search = Search {
+        identity: Identity::load(&StateDir::at(&home))
+            .unwrap()
+            .client()
+            .clone(),
+        protocol: Protocol::Devices,
+        tuning: Tuning::device(),
+        clock: Clock::system(),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let alone = runtime.block_on(search.connect(&at));
+    assert!(
+        matches!(alone, Err(TransportError::NotLeading { leader: None })),
+        "{alone:?}"
+    );
+    let both = format!("{at},{direct}");
+    let (_, connection) = runtime.block_on(search.connect(&both)).unwrap();
+    assert_eq!(connection.remote_address(), direct);
 }
 
 /// A program that has a gateway's key and does not keep to what a gateway does.

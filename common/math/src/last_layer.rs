@@ -18,6 +18,9 @@
 //! it may be would have too little curvature and take too long a step: the
 //! probabilities are tempered until their own p·(1 − p) is what the true rows'
 //! squared error says.
+//!
+//! A layer that answers numbers has the loss ½Σ‖W·h − y‖² instead, whose gradient is
+//! Σ (W·h − y)·hᵀ and whose Hessian Σ h·hᵀ is the same for each number.
 
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
 
@@ -28,13 +31,31 @@ use crate::shape::{ShapeError, check_count, check_shape};
 /// What rows say of the last layer, in sums over them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Residuals {
-    /// Σ (p − y)·hᵀ, shape (classes, units + 1); the last column is that of the
-    /// biases.
+    /// Σ (p − y)·hᵀ, shape (outputs, units + 1); the last column is that of the
+    /// biases. For numbers p is what the layer answers.
     pub gradient: Array2<f64>,
-    /// Σ ‖p − y‖², the Brier score of all rows.
+    /// Σ ‖p − y‖²: of classes the Brier score of all rows.
     pub square: f64,
     /// Rows summed over.
     pub rows: u64,
+}
+
+/// What rows want of the last layer.
+#[derive(Clone, Copy, Debug)]
+pub enum Wanted<'a> {
+    /// The class of each.
+    Classes(&'a [u16]),
+    /// Their numbers as the network says them, shape (rows, outputs).
+    Numbers(ArrayView2<'a, f32>),
+}
+
+/// What a last layer answers, which says by which loss it is moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    /// Logits of classes, by the cross entropy.
+    Classes,
+    /// Numbers, by their squared error.
+    Numbers,
 }
 
 /// Why the last layer could not be moved.
@@ -70,29 +91,25 @@ impl Residuals {
         }
     }
 
-    /// Of labelled `inputs` (rows, inputs). Costs a forward pass and
-    /// rows·classes·units operations.
+    /// Of `inputs` (rows, inputs) and what they want. Costs a forward pass and
+    /// rows·outputs·units operations.
     ///
     /// # Errors
-    /// If inputs or labels do not fit the network.
+    /// If inputs, labels or numbers do not fit the network.
     pub fn of<N: Network<f32>>(
         network: &N,
         inputs: ArrayView2<'_, f32>,
-        labels: &[u16],
+        wanted: Wanted<'_>,
     ) -> Result<Self, LastLayerError> {
-        check_count("labels", inputs.nrows(), labels.len())?;
+        wanted.check(inputs.nrows(), network.outputs())?;
         let weights = weights(network);
-        let (classes, width) = weights.dim();
-        let mut sums = Self::zeros(classes, width - 1);
+        let (outputs, width) = weights.dim();
+        let mut sums = Self::zeros(outputs, width - 1);
         let mut workspace = network.workspace(BLOCK_ROWS.min(inputs.nrows()));
-        let blocks = inputs.axis_chunks_iter(Axis(0), BLOCK_ROWS);
-        for (block, labels) in blocks.zip(labels.chunks(BLOCK_ROWS)) {
+        for (index, block) in inputs.axis_chunks_iter(Axis(0), BLOCK_ROWS).enumerate() {
             let hidden = with_one(network.before_last(block, &mut workspace)?);
-            let mut apart = probabilities(hidden.view(), weights.view(), 1.0);
-            for (mut row, &label) in apart.rows_mut().into_iter().zip(labels) {
-                let refused = LastLayerError::Label { label, classes };
-                *row.get_mut(usize::from(label)).ok_or(refused)? -= 1.0;
-            }
+            let start = index * BLOCK_ROWS;
+            let apart = wanted.errors(hidden.dot(&weights.t()), start..start + block.nrows())?;
             sums.gradient += &apart.t().dot(&hidden);
             sums.square += apart.iter().map(|value| value * value).sum::<f64>();
             sums.rows += block.nrows() as u64;
@@ -111,6 +128,57 @@ impl Residuals {
         self.square += weight * other.square;
         self.rows += (weight * other.rows as f64).round() as u64;
         Ok(())
+    }
+}
+
+impl Wanted<'_> {
+    /// The loss by which they are had.
+    pub fn answers(self) -> Answers {
+        match self {
+            Self::Classes(_) => Answers::Classes,
+            Self::Numbers(_) => Answers::Numbers,
+        }
+    }
+
+    /// How far what a last layer of these `outputs` (rows, outputs) answers is from what the
+    /// rows want: p − y, or the numbers less those wanted.
+    ///
+    /// # Errors
+    /// If there are not as many rows or outputs, or a label is no class.
+    pub fn apart(self, outputs: ArrayView2<'_, f32>) -> Result<Array2<f64>, LastLayerError> {
+        self.check(outputs.nrows(), outputs.ncols())?;
+        self.errors(outputs.mapv(f64::from), 0..outputs.nrows())
+    }
+
+    fn check(self, rows: usize, outputs: usize) -> Result<(), LastLayerError> {
+        match self {
+            Self::Classes(labels) => Ok(check_count("labels", rows, labels.len())?),
+            Self::Numbers(numbers) => {
+                Ok(check_shape("numbers", &[rows, outputs], numbers.shape())?)
+            }
+        }
+    }
+
+    fn errors(
+        self,
+        mut outputs: Array2<f64>,
+        rows: std::ops::Range<usize>,
+    ) -> Result<Array2<f64>, LastLayerError> {
+        let classes = outputs.ncols();
+        match self {
+            Self::Classes(labels) => {
+                softmax_rows(outputs.view_mut(), 1.0);
+                for (mut row, &label) in outputs.rows_mut().into_iter().zip(&labels[rows]) {
+                    let refused = LastLayerError::Label { label, classes };
+                    *row.get_mut(usize::from(label)).ok_or(refused)? -= 1.0;
+                }
+            }
+            Self::Numbers(numbers) => {
+                let wanted = numbers.slice(ndarray::s![rows, ..]);
+                outputs.zip_mut_with(&wanted, |said, &wanted| *said -= f64::from(wanted));
+            }
+        }
+        Ok(outputs)
     }
 }
 
@@ -155,9 +223,10 @@ pub fn replace<N: Network<f32>>(
 /// Moves the last layer of a network by one Newton step towards what true rows
 /// say, with the curvature of other `inputs` (rows, inputs).
 ///
-/// The step of class c is −(2·mean p_c(1 − p_c)·h·hᵀ + ε)⁻¹ of its mean gradient;
+/// The step of class c is −(2·mean p_c(1 − p_c)·h·hᵀ + ε)⁻¹ of its mean gradient, that of a
+/// number −(mean h·hᵀ + ε)⁻¹ of its;
 /// ε is the mean of h² times [`RIDGE`], and one true row's worth more. Costs
-/// rows·classes·units² operations, and classes·units³/3.
+/// rows·classes·units² operations, and classes·units³/3; of numbers those of one class.
 ///
 /// # Errors
 /// If a shape does not fit, or sums that are not finite. Nothing has changed then.
@@ -165,6 +234,7 @@ pub fn step<N: Network<f32>>(
     network: &mut N,
     inputs: ArrayView2<'_, f32>,
     residuals: &Residuals,
+    answers: Answers,
 ) -> Result<(), LastLayerError> {
     let mut weights = weights(network);
     check_shape("gradient", weights.shape(), residuals.gradient.shape())?;
@@ -177,12 +247,20 @@ pub fn step<N: Network<f32>>(
     let hidden = with_one(concatenate(Axis(0), &views).unwrap_or_default());
     check_count("units", weights.ncols(), hidden.ncols())?;
     let rows = residuals.rows.max(1) as f64;
-    let square = residuals.square / rows;
-    let temperature = temperature(hidden.view(), weights.view(), square);
-    let said = probabilities(hidden.view(), weights.view(), temperature);
     let squares = hidden.iter().map(|value| value * value);
     let size = squares.sum::<f64>() / hidden.len().max(1) as f64;
     let ridge = size * (RIDGE + 1.0 / rows);
+    if answers == Answers::Numbers {
+        let mut curvature = hidden.t().dot(&hidden) / hidden.nrows().max(1) as f64;
+        curvature.diag_mut().mapv_inplace(|value| value + ridge);
+        let gradient = residuals.gradient.t().mapv(|value| value / rows);
+        let moved = Cholesky::factor_in_place(curvature)?.solve(gradient.view())?;
+        weights -= &moved.t();
+        return replace(network, weights.view());
+    }
+    let square = residuals.square / rows;
+    let temperature = temperature(hidden.view(), weights.view(), square);
+    let said = probabilities(hidden.view(), weights.view(), temperature);
     for (class, said) in said.columns().into_iter().enumerate() {
         let curvature = said.mapv(|p| 2.0 * p * (1.0 - p) / hidden.nrows() as f64);
         let mut block = hidden.t().dot(&(&hidden * &curvature.insert_axis(Axis(1))));

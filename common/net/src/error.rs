@@ -79,8 +79,8 @@ pub enum TransportError {
         /// Its words, possibly none.
         reason: String,
     },
-    /// The coordinator stands by for another.
-    #[error("this coordinator stands by for another{}", leading(.leader.as_ref()))]
+    /// The coordinator stands by for another, or the gateway has none.
+    #[error("{}", leading(.leader.as_ref()))]
     NotLeading {
         /// Where it says that the other is, if it knows.
         leader: Option<HostPort>,
@@ -446,7 +446,10 @@ fn with_reason(reason: &str) -> String {
 }
 
 fn leading(leader: Option<&HostPort>) -> String {
-    leader.map_or_else(String::new, |leader| format!(", which is at {leader}"))
+    match leader {
+        Some(leader) => format!("this coordinator stands by for another, which is at {leader}"),
+        None => "this coordinator stands by for another, or this gateway has none".to_owned(),
+    }
 }
 
 const ALERT_NO_PROTOCOL: u8 = 120;

@@ -3,7 +3,8 @@
 //! the rows' own labels ([`math::last_layer`]).
 //!
 //! A gradient of C classes has C − 1 numbers for each unit before the last layer,
-//! since the errors of a row's probabilities sum to nought: as many directions
+//! since the errors of a row's probabilities sum to nought, and one of N numbers has N:
+//! as many directions
 //! of the device's rows, and as many again with each further step ([`directions`]).
 
 use bincode::{Decode, Encode};
@@ -22,11 +23,11 @@ pub struct RawGradient {
     pub version: Version,
     /// By how many steps that student had been refined.
     pub refined: u32,
-    /// Rows summed over, by class.
+    /// Rows summed over, by class; of numbers all of them.
     pub class_counts: Vec<u64>,
     /// Σ‖p − y‖² over them.
     pub square: f32,
-    /// The mean of (p − y)·hᵀ over them, shape (classes, units + 1).
+    /// The mean of (p − y)·hᵀ over them, shape (outputs, units + 1).
     pub mean: RawQuantisedMatrix,
 }
 
@@ -62,7 +63,7 @@ pub enum GradientError {
     #[error("{0} rows are not possible")]
     Rows(u64),
     /// More error than there can be: two of each row, where it is sure of a wrong
-    /// class.
+    /// class; of numbers what is no number.
     #[error("a squared error of {square} on {rows} rows is not possible")]
     Square {
         /// The error claimed.
@@ -73,11 +74,12 @@ pub enum GradientError {
 }
 
 /// The number of directions of a device's rows that its gradients reveal in total, for
-/// a student already refined `refined` times: classes − 1 for each of those steps and
-/// for the one that is computed now.
+/// a student already refined `refined` times: classes − 1, or as many as it says numbers,
+/// for each of those steps and for the one that is computed now.
 pub fn directions(task: &Task, refined: u32) -> usize {
     let steps = (refined as usize).saturating_add(1);
-    steps.saturating_mul(task.outputs().saturating_sub(1))
+    let sum_to_nought = usize::from(task.target().is_class());
+    steps.saturating_mul(task.outputs().saturating_sub(sum_to_nought))
 }
 
 /// Bits a number; rows of a class share a scale.
@@ -121,7 +123,7 @@ impl Gradient {
     /// # Errors
     /// The first thing that does not fit.
     pub fn check(raw: RawGradient, task: &Task) -> Result<Self, GradientError> {
-        check_count("classes", task.outputs(), raw.class_counts.len())?;
+        check_count("classes", task.classes(), raw.class_counts.len())?;
         let (refined, steps) = (raw.refined, task.definition().refinement_steps);
         // Whether a task refines at all is asked where contributions are called for.
         if refined >= steps.max(1) {
@@ -131,7 +133,10 @@ impl Gradient {
         if rows == 0 || rows > ROWS_MAX {
             return Err(GradientError::Rows(rows));
         }
-        let most = 2.0 * rows as f32 * (1.0 + 1e-5);
+        let most = match task.target().is_class() {
+            true => 2.0 * rows as f32 * (1.0 + 1e-5),
+            false => f32::MAX,
+        };
         if !(square.is_finite() && (0.0..=most).contains(&square)) {
             return Err(GradientError::Square { square, rows });
         }
@@ -265,8 +270,35 @@ mod tests {
     }
 
     #[test]
-    fn only_several_classes_are_refined() {
+    fn numbers_are_refined_by_all_their_rows() {
         let text = "name = \"t\"\n[input]\nshape = [2]\n[target]\nkind = \"number\"\n\
+                    [student]\nhidden = [4]\n[distillation]\nrefinement_steps = 2";
+        let task = RawTask::parse(text).unwrap();
+        assert_eq!((directions(&task, 0), directions(&task, 1)), (1, 2));
+        let sums = Residuals {
+            square: 1e6,
+            ..residuals(Array2::ones((1, 5)))
+        };
+        let raw = RawGradient::of(VERSION, 1, vec![40], &sums).unwrap();
+        let read = Gradient::check(raw.clone(), &task).unwrap();
+        assert_eq!((read.residuals.rows, read.class_counts), (40, vec![40]));
+        let odd = RawGradient {
+            square: f32::INFINITY,
+            ..raw.clone()
+        };
+        let refused = Gradient::check(odd, &task);
+        assert!(matches!(refused, Err(GradientError::Square { .. })));
+        let odd = RawGradient {
+            class_counts: vec![20, 20],
+            ..raw
+        };
+        let refused = Gradient::check(odd, &task);
+        assert!(matches!(refused, Err(GradientError::Shape(_))));
+    }
+
+    #[test]
+    fn a_single_class_is_not_refined() {
+        let text = "name = \"t\"\n[input]\nshape = [2]\n[target]\nkind = \"none\"\n\
                     [distillation]\nrefinement_steps = 1";
         assert!(RawTask::parse(text).is_err());
         let text = text.replace("\n[distillation]\nrefinement_steps = 1", "");

@@ -28,6 +28,7 @@ mod uplink;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::http::{MetricsError, MetricsServer};
@@ -99,6 +100,9 @@ struct Shared {
     figures: Arc<Figures>,
     peer_limits: PeerLimits,
     connections: ConnectionJournal,
+    /// The coordinator has been away for long, or has put this gateway out: devices are
+    /// to try their other addresses.
+    leads_nowhere: AtomicBool,
 }
 
 /// A gateway that has its addresses.
@@ -134,6 +138,7 @@ impl Gateway {
             figures,
             peer_limits: PeerLimits::new(parts.limits.devices),
             connections,
+            leads_nowhere: AtomicBool::new(false),
         });
         let keeper = uplink::Keeper {
             coordinator: parts.coordinator,
@@ -219,6 +224,13 @@ fn admit(arrival: common::transport::Arrival, shared: &Arc<Shared>) {
     let shared = shared.clone();
     let from = arrival.remote_address();
     tokio::spawn(async move {
+        if shared.leads_nowhere.load(Ordering::Relaxed) {
+            shared.figures.turned_away();
+            if let Err(error) = arrival.turn_away(CloseCode::NotLeading, "").await {
+                tracing::debug!(%from, %error, "not told to go elsewhere");
+            }
+            return;
+        }
         let connection = match arrival.admit().await {
             Ok(connection) => connection,
             Err(error) => {

@@ -113,6 +113,7 @@ impl Keeper {
                 let advice = error.advice().unwrap_or_else(|| "trying again".to_owned());
                 tracing::warn!(away_s = away.as_secs(), "no coordinator: {error}; {advice}");
                 if is_put_out(error) {
+                    shared.leads_nowhere.store(true, Ordering::Relaxed);
                     shared
                         .devices
                         .close_all(CloseCode::Shutdown, "this gateway serves no more");
@@ -120,7 +121,8 @@ impl Keeper {
                 }
             }
             if away >= HELD {
-                // Devices may know of another gateway.
+                // Devices may know of another gateway, and would come back to this one.
+                shared.leads_nowhere.store(true, Ordering::Relaxed);
                 let reason = "the coordinator is not reached from here";
                 shared.devices.close_all(CloseCode::Shutdown, reason);
             }
@@ -145,6 +147,7 @@ impl Keeper {
         });
         shared.figures.uplink();
         let was_away = away_since.take();
+        shared.leads_nowhere.store(false, Ordering::Relaxed);
         tracing::info!(
             coordinator = %greeted.connection.remote_address(),
             away_ms = was_away.map_or(0, |since| since.elapsed().as_millis() as u64),

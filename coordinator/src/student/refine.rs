@@ -2,14 +2,14 @@
 
 use ndarray::{Array1, Array2, Axis};
 
-use common::math::last_layer::{self, LastLayerError, Residuals};
+use common::math::last_layer::{self, Answers, LastLayerError, Residuals};
 use common::math::network::{Student, softmax_rows};
 use common::summary::Points;
-use common::task::Task;
+use common::task::{Target, Task};
 use common::teacher::Teacher;
 
 use super::stream::Stream;
-use super::train::{TrainError, Trained, agreement};
+use super::train::{TrainError, Trained, agreement, variance_kept};
 
 /// Synthetic inputs whose curvature stands for that of the devices' rows.
 const ROWS: usize = 8_000;
@@ -38,7 +38,15 @@ pub fn refine_student(
 ) -> Result<Trained, TrainError> {
     let mut stream = Stream::new(points, task.classes(), task.definition().distillation.seed);
     let inputs = stream.take(ROWS);
-    let said = teacher.probabilities(inputs.view())?.mapv(f64::from);
+    let answers = match task.target() {
+        Target::Class => Answers::Classes,
+        Target::Number(_) => Answers::Numbers,
+    };
+    let said = match answers {
+        Answers::Classes => teacher.probabilities(inputs.view())?,
+        Answers::Numbers => teacher.answers(inputs.view())?,
+    };
+    let said = said.mapv(f64::from);
     let mut missing = vec![0.0; task.classes()];
     for (&class, &count) in points.classes.iter().zip(&points.counts) {
         missing[usize::from(class)] += f64::from(count);
@@ -46,12 +54,15 @@ pub fn refine_student(
     for (missing, told) in missing.iter_mut().zip(class_rows) {
         *missing = (*missing - told).max(0.0);
     }
-    let beside = made_up(student, &inputs, &said, &missing)?;
+    let beside = made_up(student, &inputs, &said, &missing, answers)?;
     residuals.add(&beside, 1.0)?;
     let mut network = student.clone();
-    last_layer::step(&mut network, inputs.view(), &residuals)?;
+    last_layer::step(&mut network, inputs.view(), &residuals, answers)?;
     Ok(Trained {
-        agreement: agreement(&network, teacher, &mut stream)?,
+        agreement: match answers {
+            Answers::Classes => agreement(&network, teacher, &mut stream)?,
+            Answers::Numbers => variance_kept(&network, teacher, &mut stream)?,
+        },
         network,
         steps: 1,
     })
@@ -59,20 +70,30 @@ pub fn refine_student(
 
 /// What as many rows of each class as are `missing` would say of the last layer,
 /// were they like `inputs` that are of the classes to the shares `said` (rows,
-/// classes).
+/// classes), or have these numbers.
 fn made_up(
     student: &Student,
     inputs: &Array2<f32>,
     said: &Array2<f64>,
     missing: &[f64],
+    answers: Answers,
 ) -> Result<Residuals, LastLayerError> {
+    let hidden = last_layer::before_last(student, inputs.view())?;
+    let mut apart = hidden.dot(&last_layer::weights(student).t());
+    if answers == Answers::Numbers {
+        apart -= said;
+        let each = missing.iter().sum::<f64>() / inputs.nrows().max(1) as f64;
+        return Ok(Residuals {
+            gradient: apart.t().dot(&hidden) * each,
+            square: apart.iter().map(|value| value * value).sum::<f64>() * each,
+            rows: (each * inputs.nrows() as f64).round() as u64,
+        });
+    }
     let masses = said.sum_axis(Axis(0));
     let each = { missing.iter().zip(&masses) }
         .map(|(missing, mass)| missing / mass.max(MASS_MIN))
         .collect::<Array1<f64>>();
     let weights = said.dot(&each);
-    let hidden = last_layer::before_last(student, inputs.view())?;
-    let mut apart = hidden.dot(&last_layer::weights(student).t());
     softmax_rows(apart.view_mut(), 1.0);
     apart -= said;
     // A label drawn by the shares differs from them by Σ q(1 − q) in the mean.
@@ -100,6 +121,7 @@ const MASS_MIN: f64 = 20.0;
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use common::math::last_layer::Wanted;
     use common::math::network::{MlpShape, StudentShape};
     use common::math::random::rng;
 
@@ -117,10 +139,17 @@ mod tests {
         let said = Array2::from_shape_fn((300, 3), |(row, class)| {
             f64::from(u8::from(row % 3 == class))
         });
-        let none = made_up(&student, &inputs, &said, &[0.0; 3]).unwrap();
+        let none = made_up(&student, &inputs, &said, &[0.0; 3], Answers::Classes).unwrap();
         assert_eq!((none.rows, none.square), (0, 0.0));
         assert!(none.gradient.iter().all(|value| *value == 0.0));
-        let found = made_up(&student, &inputs, &said, &[0.0, 250.0, 50.0]).unwrap();
+        let found = made_up(
+            &student,
+            &inputs,
+            &said,
+            &[0.0, 250.0, 50.0],
+            Answers::Classes,
+        )
+        .unwrap();
         assert_eq!(found.rows, 300);
         // They are what labelled rows say, each as often as it is missing.
         let mut expected = Residuals::zeros(3, 5);
@@ -128,7 +157,7 @@ mod tests {
             let of_class: Vec<usize> = (0..300).filter(|row| row % 3 == class).collect();
             let rows = inputs.select(Axis(0), &of_class);
             let labels = vec![class as u16; of_class.len()];
-            let said = Residuals::of(&student, rows.view(), &labels).unwrap();
+            let said = Residuals::of(&student, rows.view(), Wanted::Classes(&labels)).unwrap();
             expected.add(&said, each).unwrap();
         }
         let apart = &found.gradient - &expected.gradient;

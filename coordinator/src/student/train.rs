@@ -214,7 +214,7 @@ fn label(
 
 /// The share of the teacher's variance that the student has on fresh inputs
 /// (the coefficient of determination), no less than 0.
-fn variance_kept(
+pub(super) fn variance_kept(
     network: &Student,
     teacher: &Teacher,
     stream: &mut Stream<'_>,

@@ -1,8 +1,8 @@
 //! What a released student's last layer has wrong on the device's rows.
 
 use common::gradient::{RawGradient, directions};
-use common::math::last_layer::{LastLayerError, Residuals};
-use common::math::network::{Network, softmax_rows};
+use common::math::last_layer::{LastLayerError, Residuals, Wanted};
+use common::math::network::Network;
 use common::model::Release;
 use common::round::Kind;
 use ndarray::Array2;
@@ -15,7 +15,7 @@ use common::limits::SAMPLE_ROWS_MEAN;
 /// step and those before it tell: a device with fewer rows takes part in fewer steps.
 ///
 /// A gradient is a sum in which a row counts by its error. Where a student is right
-/// about all rows but one, it would be that row. So the sum of a class leaves only
+/// about all rows but one, it would be that row. So the sum of a class or number leaves only
 /// where as many rows carry it as a sample stands for in the mean, and is nothing
 /// otherwise.
 pub(super) fn build(
@@ -29,20 +29,21 @@ pub(super) fn build(
         return Ok(None);
     }
     // As many as can be told apart: copies are one row.
-    let (inputs, labels, _) = view.distinct();
+    let (inputs, labels, numbers) = view.distinct();
     let rows = labels.len() as u64;
     if rows < work.privacy.rows_min || work.privacy.directions(rows) < directions(task, refined) {
         return Ok(None);
     }
     let student = release.student();
-    let mut residuals = Residuals::of(student, inputs.view(), &labels)?;
-    let mut apart = student
+    let wanted = match &numbers {
+        Some(numbers) => Wanted::Numbers(numbers.view()),
+        None => Wanted::Classes(&labels),
+    };
+    let mut residuals = Residuals::of(student, inputs.view(), wanted)?;
+    let said = student
         .logits(inputs.view())
         .map_err(LastLayerError::from)?;
-    softmax_rows(apart.view_mut(), 1.0);
-    for (mut row, &label) in apart.rows_mut().into_iter().zip(&labels) {
-        row[usize::from(label)] -= 1.0;
-    }
+    let apart = wanted.apart(said.view())?;
     let rows_min = f64::from(SAMPLE_ROWS_MEAN * work.privacy.cluster_size_min);
     let carried = carried_by(&apart);
     for (class, carried) in carried.into_iter().enumerate() {
@@ -61,13 +62,13 @@ pub(super) fn build(
     Ok(Some(Entry::of(Kind::Gradient, &raw, rows)))
 }
 
-/// By how many rows the sum of each class is carried: (Σ|e|)²/Σe² of the errors e of
-/// shape (rows, classes), which is n for n rows with equal errors and the others
+/// By how many rows the sum of each output is carried: (Σ|e|)²/Σe² of the errors e of
+/// shape (rows, outputs), which is n for n rows with equal errors and the others
 /// without, and nearly 1 where one row has nearly all of it (Kish's effective sample
 /// size).
-fn carried_by(errors: &Array2<f32>) -> Vec<f64> {
-    let of = |column: ndarray::ArrayView1<'_, f32>| {
-        let sizes = column.iter().map(|&error| f64::from(error.abs()));
+fn carried_by(errors: &Array2<f64>) -> Vec<f64> {
+    let of = |column: ndarray::ArrayView1<'_, f64>| {
+        let sizes = column.iter().map(|error| error.abs());
         let (sum, squares) = sizes.fold((0.0, 0.0), |(sum, squares), size| {
             (sum + size, squares + size * size)
         });

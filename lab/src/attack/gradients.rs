@@ -115,7 +115,7 @@ const RIDGES: [f64; 3] = [1e-3, 1e-2, 1e-1];
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use common::math::last_layer::Residuals;
+    use common::math::last_layer::{Residuals, Wanted};
     use common::math::network::{MlpShape, StudentShape};
     use common::math::random::rng;
     use rand::Rng as _;
@@ -142,7 +142,7 @@ mod tests {
         let (samples, (others, labels)) = (rows(200).0, rows(300));
         let mut found = |members: usize| {
             let (inputs, of) = rows(members);
-            let sum = Residuals::of(&student, inputs.view(), &of).unwrap();
+            let sum = Residuals::of(&student, inputs.view(), Wanted::Classes(&of)).unwrap();
             let mean = sum.gradient / members as f64;
             let scores = |inputs: &Array2<f32>, labels: &[u16]| {
                 let told = [mean.clone(), mean.clone()];

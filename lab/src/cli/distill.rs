@@ -102,7 +102,9 @@ pub(crate) fn run(arguments: DistillArguments) -> Result<(), Failure> {
     write(&arguments.out, &archive)?;
     if let Some(path) = &arguments.points_out {
         let table = PointTable::of_distilled(&session, &distilled);
-        let table = table.moved_by(data.offset.as_deref());
+        let table = table
+            .as_long_as(data.train.inputs.view())
+            .moved_by(data.offset.as_deref());
         table.write(path).map_err(exit::Failure::from)?;
     }
     let mut found = DistilOutcome {

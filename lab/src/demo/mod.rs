@@ -310,6 +310,7 @@ fn round_outcome(round: u64, wall_ms: u64, reached: Reached, status: &Status) ->
         round,
         reached,
         accuracy_by_refinement: Vec::new(),
+        rmse_by_refinement: Vec::new(),
         classes_untold: 0,
         novelty_auc: None,
         uplink_bytes_mean: mean(&|device| device.uplink_bytes),

@@ -39,8 +39,12 @@ impl Question {
     ) -> Result<Option<Self>, LabellingError> {
         let raw = data.train.inputs.select(Axis(0), rows);
         let size_min = privacy.cluster_size_min as usize;
-        let afforded =
-            bytes as usize / ((raw.ncols() * usize::from(BITS)).div_ceil(8) + SCALE_BYTES);
+        let row = (raw.ncols() * usize::from(BITS)).div_ceil(8);
+        let bytes = bytes as usize;
+        let afforded = match layout(task) {
+            Layout::Column => bytes.saturating_sub(raw.ncols() * SCALE_BYTES) / row.max(1),
+            _ => bytes / (row + SCALE_BYTES),
+        };
         let filled = rows.len() / (SAMPLE_ROWS_MEAN as usize * size_min.max(1));
         let clusters = afforded.min(filled);
         if clusters == 0 || (rows.len() as u64) < privacy.rows_min {
@@ -67,7 +71,7 @@ impl Question {
         for (mut mean, &count) in means.rows_mut().into_iter().zip(&found.counts) {
             mean /= count as f32;
         }
-        let sent = QuantisedMatrix::encode(means.view(), BITS, Layout::Row, Scheme::Affine)?;
+        let sent = QuantisedMatrix::encode(means.view(), BITS, layout(task), Scheme::Affine)?;
         Ok(Some(Self {
             bytes: encode(sent.as_raw()).len() as u64,
             means: sent.decode(),
@@ -112,6 +116,15 @@ impl Question {
     }
 }
 
+/// Which values of the means share a scale: those of one mean, as the pixels of a picture
+/// do; of a list those of one place, for each may have a unit of its own.
+fn layout(task: &Task) -> Layout {
+    match task.definition().features.is_measured() {
+        true => Layout::Column,
+        false => Layout::Row,
+    }
+}
+
 /// Rows, shape (rows, features), each of length √features.
 fn of_one_length(mut rows: Array2<f32>) -> Array2<f32> {
     let length = (rows.ncols() as f32).sqrt();
@@ -126,5 +139,5 @@ fn of_one_length(mut rows: Array2<f32>) -> Array2<f32> {
 const BITS: u8 = 4;
 /// Groups with a class from which on a kernel is fitted to them.
 const GROUPS_MIN: usize = 20;
-/// Scale and offset of a mean.
+/// Scale and offset of a mean, or of a column.
 const SCALE_BYTES: usize = 8;

@@ -35,6 +35,7 @@ fn what_was_subtracted_from_inputs_is_added_to_points() {
         space: INPUT_SPACE.to_owned(),
         sides: vec![2],
         offset: Vec::new(),
+        is_of_any_length: false,
     };
     let moved = table.clone().moved_by(Some(&[1e9, 0.0]));
     assert_eq!(
@@ -103,6 +104,14 @@ fn both_files_hold_every_sample() {
     }
     .table(points.view(), labels);
     assert!(table.inputs.iter().all(|value| (0.0..=1.0).contains(value)));
+    // Rows of a unit that the range does not tell.
+    let small = rows() * 0.06;
+    let as_long = table.clone().as_long_as(small.view());
+    let square = |rows: &Array2<f32>| rows.iter().map(|value| value * value).sum::<f32>();
+    let same = square(&as_long.inputs) / square(&small);
+    assert!((same - 1.0).abs() < 1e-3, "{same}");
+    let again = normaliser.apply(as_long.inputs.view()).unwrap();
+    assert!((&again - &points).iter().all(|gap| gap.abs() < 1e-3));
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("points.npz");
     table.write(&path).unwrap();

@@ -211,7 +211,8 @@ pub(super) fn choices(task: &Task, chosen: &Chosen, teacher: &Teacher) -> Value 
 fn can_refine(task: &Task, options: &SimulateOptions) -> bool {
     let rounds_wait = options.standing.is_none();
     let is_told = options.protection.is_none();
-    task.target().is_class() && task.classes() > 1 && rounds_wait && is_told
+    let is_labelled = !task.target().is_class() || task.classes() > 1;
+    is_labelled && rounds_wait && is_told
 }
 
 /// Whether the student is to score novelty.

@@ -14,7 +14,7 @@ use coordinator::validation;
 
 use super::SimulateError;
 use crate::data::{Dataset, Part};
-use crate::metrics::{accuracy, auc};
+use crate::metrics::{accuracy, auc, rmse};
 use crate::outcome::RoundOutcome;
 use crate::reached::reached;
 use crate::simulation::{DeviceBytes, RoundResult, Simulation};
@@ -70,7 +70,14 @@ pub(super) fn measure(
     Ok(RoundOutcome {
         round: result.round,
         reached,
-        accuracy_by_refinement: by_refinement(data, &result.releases)?,
+        accuracy_by_refinement: match data.test.numbers {
+            None => by_refinement(data, &result.releases)?,
+            Some(_) => Vec::new(),
+        },
+        rmse_by_refinement: match data.test.numbers {
+            None => Vec::new(),
+            Some(_) => by_refinement(data, &result.releases)?,
+        },
         classes_untold: untold(data, &opened.set).len(),
         novelty_auc,
         uplink_bytes_mean: mean(&|one| one.up.udp_bytes()),
@@ -97,17 +104,22 @@ pub(super) fn untold<'a>(data: &'a Dataset, set: &TransferSet) -> Vec<&'a str> {
     }
 }
 
-/// The accuracy of a student and of what it was refined to; nothing of one that was
-/// not.
+/// The accuracy, or root mean squared error, of a student and of what it was refined to;
+/// nothing of one that was not.
 fn by_refinement(data: &Dataset, releases: &[Arc<Release>]) -> Result<Vec<f64>, SimulateError> {
     if releases.len() < 2 {
         return Ok(Vec::new());
     }
-    let of = |release: &Arc<Release>| {
-        let said = release
-            .predict(data.test.inputs.view())
-            .map_err(|e| unusable(&e))?;
-        Ok(accuracy(&said, &data.test.labels))
+    let inputs = data.test.inputs.view();
+    let of = |release: &Arc<Release>| match &data.test.numbers {
+        Some(truth) => {
+            let said = release.numbers(inputs).map_err(|e| unusable(&e))?;
+            Ok(rmse(&said, truth))
+        }
+        None => {
+            let said = release.predict(inputs).map_err(|e| unusable(&e))?;
+            Ok(accuracy(&said, &data.test.labels))
+        }
     };
     releases.iter().map(of).collect()
 }

@@ -356,6 +356,7 @@ pub fn run(
     let (result, teacher) =
         last.ok_or_else(|| SimulateError::Result("there was no round".to_owned()))?;
     let points = PointTable::of_round(&checked, &teacher.set, &teacher.teacher, &teacher.scales);
+    let points = points.map(|points| points.as_long_as(data.train.inputs.view()));
     let points =
         points.ok_or_else(|| SimulateError::Result("the teacher has no points".to_owned()))?;
     let detail = if options.detail {

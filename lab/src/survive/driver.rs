@@ -21,14 +21,14 @@ use super::simulator::{Simulator, SimulatorEvent};
 
 impl Simulator {
     pub(super) fn command(&mut self, command: Command) {
+        let waiting_max = COMMANDS_MAX + SENDERS_A_DEVICE * self.devices.len();
         let Some(process) = self.process() else {
             return;
         };
         process.commands.push_back(command);
-        if process.commands.len() > COMMANDS_MAX {
-            self.hold(Err(format!(
-                "{COMMANDS_MAX} commands wait for the coordinator"
-            )));
+        let waiting = process.commands.len();
+        if waiting > waiting_max {
+            self.hold(Err(format!("{waiting} commands wait for the coordinator")));
         }
         self.pump();
     }
@@ -354,5 +354,8 @@ impl Simulator {
     }
 }
 
-/// As in the server's driver.
+/// As in the server's driver: who sends more waits, in the order in which they came.
 const COMMANDS_MAX: usize = 1_024;
+/// How many sessions and transfers of one device may so wait, old sessions of a device that
+/// connects again and again among them.
+const SENDERS_A_DEVICE: usize = 8;

@@ -54,7 +54,8 @@ pub fn source(release: &Release, path: &Path) -> Result<Exported, ExportError> {
     writer.raw(&format!(
         "\n{returns} {name}_predict(const float *input, float *{answer}, float *scratch)\n{{\n"
     ));
-    writer.raw(include_str!("predict_head.c"));
+    let head = include_str!("predict_head.c").replace("@ANSWER@", answer);
+    writer.raw(&head.replace("@UNKNOWN@", kind.unknown));
     writer.raw(&sizes.calls.replace("@ANSWER@", answer));
     writer.raw(kind.ends);
 
@@ -114,6 +115,8 @@ struct Kind {
     returns: &'static str,
     answer: &'static str,
     does: &'static str,
+    /// What it does where a value of the input is no number.
+    unknown: &'static str,
     /// The function's last lines.
     ends: &'static str,
 }
@@ -127,7 +130,9 @@ impl Kind {
                 returns: "int",
                 answer: "probabilities",
                 does: "Writes the probability of each class for one input and returns the number\n \
-                       * of the most likely one.",
+                       * of the most likely one; of an input with NaN, unless that is a missing\n \
+                       * value, NaN and -1.",
+                unknown: "return -1;",
                 ends: "    return probabilities_of(probabilities);\n}\n",
             },
             Target::Number(_) => Self {
@@ -135,7 +140,9 @@ impl Kind {
                 list: "numbers",
                 returns: "void",
                 answer: "numbers",
-                does: "Writes the numbers of one input, in their units.",
+                does: "Writes the numbers of one input, in their units; NaN of one with NaN, unless\n \
+                       * that is a missing value.",
+                unknown: "return;",
                 ends: "    numbers_of(numbers);\n}\n",
             },
         }

@@ -51,7 +51,7 @@ fn loss(network: &Student, inputs: &Array2<f32>, labels: &[u16]) -> f64 {
 fn the_gradient_is_that_of_the_whole_network() {
     let (inputs, labels) = rows(300, 1);
     let network = network(2);
-    let found = Residuals::of(&network, inputs.view(), &labels).unwrap();
+    let found = Residuals::of(&network, inputs.view(), Wanted::Classes(&labels)).unwrap();
     let mut targets = Array2::<f32>::zeros((labels.len(), CLASSES));
     for (row, &label) in labels.iter().enumerate() {
         targets[[row, usize::from(label)]] = 1.0;
@@ -80,13 +80,18 @@ fn the_gradient_is_that_of_the_whole_network() {
 fn sums_do_not_depend_on_who_holds_which_rows() {
     let (inputs, labels) = rows(500, 3);
     let network = network(4);
-    let whole = Residuals::of(&network, inputs.view(), &labels).unwrap();
+    let whole = Residuals::of(&network, inputs.view(), Wanted::Classes(&labels)).unwrap();
     let mut order: Vec<usize> = (0..500).collect();
     order.sort_by_key(|&row| labels[row]);
     let mut sum = Residuals::zeros(CLASSES, 12);
     for mine in order.chunks(130) {
         let own: Vec<u16> = mine.iter().map(|&row| labels[row]).collect();
-        let part = Residuals::of(&network, inputs.select(Axis(0), mine).view(), &own).unwrap();
+        let part = Residuals::of(
+            &network,
+            inputs.select(Axis(0), mine).view(),
+            Wanted::Classes(&own),
+        )
+        .unwrap();
         sum.add(&part, 1.0).unwrap();
     }
     assert_eq!(sum.rows, whole.rows);
@@ -97,8 +102,8 @@ fn sums_do_not_depend_on_who_holds_which_rows() {
             .all(|off| off.abs() < 1e-9)
     );
     let (mut one, mut other) = (network.clone(), network);
-    step(&mut one, inputs.view(), &whole).unwrap();
-    step(&mut other, inputs.view(), &sum).unwrap();
+    step(&mut one, inputs.view(), &whole, Answers::Classes).unwrap();
+    step(&mut other, inputs.view(), &sum, Answers::Classes).unwrap();
     let same = one.parameters().iter().zip(other.parameters());
     assert!(same.into_iter().all(|(a, b)| (a - b).abs() < 1e-6));
 }
@@ -112,8 +117,8 @@ fn each_step_lowers_the_loss_with_the_curvature_of_other_rows() {
         let mut before = loss(&network, &inputs, &labels);
         let first = before;
         for _ in 0..6 {
-            let found = Residuals::of(&network, inputs.view(), &labels).unwrap();
-            step(&mut network, others.view(), &found).unwrap();
+            let found = Residuals::of(&network, inputs.view(), Wanted::Classes(&labels)).unwrap();
+            step(&mut network, others.view(), &found, Answers::Classes).unwrap();
             let after = loss(&network, &inputs, &labels);
             assert!(after < before + 1e-4, "seed {seed}: {before} to {after}");
             before = after;
@@ -131,8 +136,14 @@ fn a_network_that_is_too_sure_takes_no_step_too_far() {
         replace(&mut network, sure.view()).unwrap();
         let mut before = loss(&network, &inputs, &labels);
         for _ in 0..4 {
-            let found = Residuals::of(&network, inputs.view(), &labels).unwrap();
-            step(&mut network, inputs.slice(s![..300, ..]), &found).unwrap();
+            let found = Residuals::of(&network, inputs.view(), Wanted::Classes(&labels)).unwrap();
+            step(
+                &mut network,
+                inputs.slice(s![..300, ..]),
+                &found,
+                Answers::Classes,
+            )
+            .unwrap();
             let after = loss(&network, &inputs, &labels);
             assert!(after < before, "seed {seed}: {before} to {after}");
             before = after;
@@ -141,14 +152,47 @@ fn a_network_that_is_too_sure_takes_no_step_too_far() {
 }
 
 #[test]
+fn one_step_of_numbers_is_the_least_squares_fit() {
+    let (inputs, _) = rows(500, 3);
+    let shape = MlpShape {
+        inputs: 3,
+        hidden: vec![12],
+        outputs: 2,
+    };
+    let mut network = Student::new(&StudentShape::Mlp(shape), &mut rng(4, "weights")).unwrap();
+    // Two numbers that a last layer of the same hidden units has exactly.
+    let mut truth = network.clone();
+    let mut wanted = weights(&network);
+    wanted.mapv_inplace(|value| 0.3 - 2.0 * value);
+    replace(&mut truth, wanted.view()).unwrap();
+    let numbers = truth.logits(inputs.view()).unwrap();
+    let of = |network: &Student, rows: std::ops::Range<usize>| {
+        let wanted = Wanted::Numbers(numbers.slice(s![rows.clone(), ..]));
+        Residuals::of(network, inputs.slice(s![rows, ..]), wanted).unwrap()
+    };
+    let mut found = of(&network, 0..180);
+    found.add(&of(&network, 180..500), 1.0).unwrap();
+    let before = found.square;
+    assert_eq!(found.rows, 500);
+    step(&mut network, inputs.view(), &found, Answers::Numbers).unwrap();
+    let after = of(&network, 0..500).square;
+    assert!(after < 1e-3 * before, "{before} to {after}");
+    let short = Wanted::Numbers(numbers.slice(s![..4, ..]));
+    assert!(matches!(
+        Residuals::of(&network, inputs.view(), short),
+        Err(LastLayerError::Shape(_))
+    ));
+}
+
+#[test]
 fn the_best_last_layer_stays() {
     let (inputs, labels) = rows(400, 7);
     let mut network = network(8);
     for _ in 0..200 {
-        let found = Residuals::of(&network, inputs.view(), &labels).unwrap();
-        step(&mut network, inputs.view(), &found).unwrap();
+        let found = Residuals::of(&network, inputs.view(), Wanted::Classes(&labels)).unwrap();
+        step(&mut network, inputs.view(), &found, Answers::Classes).unwrap();
     }
-    let found = Residuals::of(&network, inputs.view(), &labels).unwrap();
+    let found = Residuals::of(&network, inputs.view(), Wanted::Classes(&labels)).unwrap();
     let steepest = found
         .gradient
         .iter()
@@ -165,11 +209,11 @@ fn a_network_without_hidden_layers_is_all_last_layer() {
         outputs: CLASSES,
     };
     let mut network = Mlp::<f32>::new(shape, &mut rng(1, "weights")).unwrap();
-    let found = Residuals::of(&network, inputs.view(), &labels).unwrap();
+    let found = Residuals::of(&network, inputs.view(), Wanted::Classes(&labels)).unwrap();
     assert_eq!(found.gradient.dim(), (CLASSES, 4));
     let before = found.square;
-    step(&mut network, inputs.view(), &found).unwrap();
-    let after = Residuals::of(&network, inputs.view(), &labels).unwrap();
+    step(&mut network, inputs.view(), &found, Answers::Classes).unwrap();
+    let after = Residuals::of(&network, inputs.view(), Wanted::Classes(&labels)).unwrap();
     assert!(after.square < before);
 }
 
@@ -179,12 +223,12 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
     let mut network = network(1);
     let before = network.to_flat();
     assert!(matches!(
-        Residuals::of(&network, inputs.view(), &labels[1..]),
+        Residuals::of(&network, inputs.view(), Wanted::Classes(&labels[1..])),
         Err(LastLayerError::Shape(_))
     ));
     labels[3] = 4;
     assert_eq!(
-        Residuals::of(&network, inputs.view(), &labels),
+        Residuals::of(&network, inputs.view(), Wanted::Classes(&labels)),
         Err(LastLayerError::Label {
             label: 4,
             classes: 4
@@ -192,11 +236,11 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
     );
     let other = Residuals::zeros(CLASSES, 11);
     assert!(matches!(
-        step(&mut network, inputs.view(), &other),
+        step(&mut network, inputs.view(), &other, Answers::Classes),
         Err(LastLayerError::Shape(_))
     ));
     let mut odd = Residuals::zeros(CLASSES, 12);
     odd.gradient[[0, 0]] = f64::NAN;
-    assert!(step(&mut network, inputs.view(), &odd).is_err());
+    assert!(step(&mut network, inputs.view(), &odd, Answers::Classes).is_err());
     assert_eq!(network.to_flat(), before);
 }

@@ -461,8 +461,8 @@ fn check_method(task: &TaskDefinition) -> Result<(), TaskError> {
         "distillation.refinement_steps",
         steps,
         format!(
-            "0 to {REFINEMENT_STEPS_MAX}, and 0 unless the task has several classes and rounds that \
-             wait for reports"
+            "0 to {REFINEMENT_STEPS_MAX}, and 0 unless the task asks for numbers or has several classes, and has rounds that wait for \
+             reports"
         ),
     )?;
     allowed(
@@ -491,7 +491,7 @@ impl TaskDefinition {
 
     /// Whether rows have labels of several classes, and devices report on students.
     fn reports_on_labels(&self) -> bool {
-        self.target.is_class() && self.classes.len() > 1 && self.standing.is_none()
+        (!self.target.is_class() || self.classes.len() > 1) && self.standing.is_none()
     }
 }
 

@@ -130,7 +130,7 @@ impl RawTask {
         };
         let contribute = self.contribute.unwrap_or(by_default);
         let standing = self.rounds.standing()?;
-        let refines = auto_budget && target.is_class() && !unlabelled && standing.is_none();
+        let refines = auto_budget && !unlabelled && standing.is_none();
         let by_default = if refines { REFINEMENT_STEPS_PLANNED } else { 0 };
         let refinement_steps = distillation.refinement_steps.unwrap_or(by_default);
         let feature_weights = self.teacher.feature_weights;

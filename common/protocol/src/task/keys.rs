@@ -430,8 +430,8 @@ pub const TASK_KEYS: &[TaskKey] = &[
     key(
         "distillation.refinement_steps",
         Value("0"),
-        "0 to 8, and 0 unless the task has several classes, and in mode `standing`; 4 by default with budget.plan = \"auto\"",
-        "Most rounds after each round, by which devices' gradients move the student's last layer towards their own rows' labels; the first that makes it no better on held-out rows is taken back, and is the last.",
+        "0 to 8, and 0 unless the task has several classes or asks for numbers, and in mode `standing`; 4 by default with budget.plan = \"auto\"",
+        "Most rounds after each round, by which devices' gradients move the student's last layer towards their own rows' labels or numbers; the first that makes it no better on held-out rows is taken back, and is the last.",
     ),
     key(
         "rounds.mode",
