@@ -107,8 +107,10 @@ impl StageTrial {
     pub fn best(&self) -> usize {
         let gain = |at: usize| f64::from(self.scores()[at] - self.scores()[0]);
         let chance = |at: usize| f64::from(self.differences()[at]).sqrt();
-        let better = (1..self.scores().len())
-            .filter(|&at| is_better(gain(at), chance(at), self.rows() as f64));
+        let rows = self.rows() as f64;
+        let missed = rows - f64::from(self.scores()[0]);
+        let better =
+            (1..self.scores().len()).filter(|&at| is_better(gain(at), chance(at), missed, rows));
         let best = better.max_by(|&one, &other| gain(one).total_cmp(&gain(other)));
         best.unwrap_or(0)
     }
@@ -119,17 +121,25 @@ impl StageTrial {
     }
 }
 
-/// Whether a candidate that gains so much of `rows` rows' scores on the first is
-/// better: by [`DEVIATIONS_MIN`] deviations of chance, which is what one is, and by
-/// [`GAIN_MIN`] of the rows, below which the default keeps what else it was made for.
-pub fn is_better(gain: f64, deviation: f64, rows: f64) -> bool {
-    gain > 0.0 && gain >= DEVIATIONS_MIN * deviation && gain >= GAIN_MIN * rows
+/// Whether a candidate that gains so much on the first, which misses `missed` of the
+/// scores of `rows` rows, is better: by [`DEVIATIONS_MIN`] deviations of chance, of which
+/// one is `deviation`, and by [`GAIN_MIN`] of the rows, below which the default keeps
+/// what else it was made for. Devices of few classes miss little with any stage; there
+/// [`MISSED_MIN`] of what is missed is as much, from [`GAIN_LEAST`] of the rows on.
+pub fn is_better(gain: f64, deviation: f64, missed: f64, rows: f64) -> bool {
+    let is_large = gain >= GAIN_MIN * rows;
+    let is_most = gain >= GAIN_LEAST * rows && gain >= MISSED_MIN * missed;
+    gain > 0.0 && gain >= DEVIATIONS_MIN * deviation && (is_large || is_most)
 }
 
 /// Deviations of chance that another stage must be better than the default.
 pub const DEVIATIONS_MIN: f64 = 3.0;
 /// Share of the rows that it must be right on beside.
-pub const GAIN_MIN: f64 = 0.02;
+pub const GAIN_MIN: f64 = 0.05;
+/// Share of what the default misses that is as much.
+pub const MISSED_MIN: f64 = 2.0 / 3.0;
+/// Share of the rows that this must be at least.
+pub const GAIN_LEAST: f64 = 0.01;
 /// Of sums in single precision.
 const ROUNDING: f64 = 1e-5;
 
@@ -158,6 +168,22 @@ mod tests {
             0,
             "that may be chance"
         );
+    }
+
+    #[test]
+    fn few_errors_must_fall_by_two_thirds() {
+        assert!(
+            is_better(60.0, 8.0, 500.0, 1_000.0),
+            "six rows in a hundred"
+        );
+        assert!(is_better(30.0, 6.0, 35.0, 1_000.0), "most of the errors");
+        assert!(!is_better(18.0, 5.0, 33.0, 1_000.0), "half of them");
+        assert!(
+            !is_better(8.0, 2.0, 8.0, 1_000.0),
+            "less than one in a hundred"
+        );
+        assert!(!is_better(60.0, 30.0, 500.0, 1_000.0), "chance");
+        assert!(!is_better(0.0, 0.0, 0.0, 1_000.0), "nothing");
     }
 
     #[test]

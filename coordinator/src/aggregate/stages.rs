@@ -27,11 +27,11 @@ pub struct StageChoice {
 }
 
 /// The best candidate that is better than the first one beyond chance
-/// ([`is_better`]). With nobody to judge it is the first.
+/// ([`is_better`]), and still by [`OTHERS_MIN`] deviations without the device that gains
+/// most by it: no device decides alone. With nobody to judge it is the first.
 ///
-/// A deviation is the larger of two: that of rows, which differ in pairs (McNemar 1947),
-/// and that of devices, whose rows differ from one device to another. No device counts
-/// for more rows than three times the median's.
+/// A deviation is that of pairs: of the rows on which one is right and the other wrong
+/// (McNemar 1947). No device counts for more rows than three times the median's.
 ///
 /// # Panics
 /// Without candidates, or if trials are of others.
@@ -45,13 +45,6 @@ pub fn choose_stage(candidates: &[FeatureStage], trials: &[StageTrial]) -> Stage
         .zip(&weights)
         .map(|(&rows, weight)| rows as f64 * weight)
         .sum();
-    let weighed = |of: &dyn Fn(&StageTrial) -> f64| -> Vec<f64> {
-        trials
-            .iter()
-            .zip(&weights)
-            .map(|(trial, weight)| weight * of(trial))
-            .collect()
-    };
     let mut choice = StageChoice {
         candidates: candidates.to_vec(),
         chosen: 0,
@@ -61,42 +54,67 @@ pub fn choose_stage(candidates: &[FeatureStage], trials: &[StageTrial]) -> Stage
         deviations: Vec::new(),
     };
     let mut best = 0.0;
+    let devices = || trials.iter().zip(&weights);
+    let mean = |at: usize| {
+        let all = devices().map(|(trial, weight)| weight * f64::from(trial.scores()[at]));
+        // An empty sum is -0.
+        (0.0 + all.sum::<f64>()) / rows.max(1.0)
+    };
+    let missed = (1.0 - mean(0)) * rows;
     for at in 0..candidates.len() {
-        let scores = weighed(&|trial| f64::from(trial.scores()[at]));
-        let gains = weighed(&|trial| f64::from(trial.scores()[at] - trial.scores()[0]));
-        let squares: f64 = trials
-            .iter()
-            .zip(&weights)
-            .map(|(trial, weight)| weight * weight * f64::from(trial.differences()[at]))
-            .sum();
-        let gain: f64 = gains.iter().sum();
-        let deviation = squares.max(spread(&gains)).sqrt();
-        let deviations = if deviation > 0.0 {
-            gain / deviation
-        } else {
-            0.0
-        };
-        choice
-            .scores
-            .push(scores.iter().sum::<f64>() / rows.max(1.0));
-        choice.deviations.push(deviations);
-        if is_better(gain, deviation, rows) && gain > best {
-            (choice.chosen, best) = (at, gain);
+        let paired: Vec<Paired> = devices()
+            .map(|(trial, weight)| Paired::of(trial, at, *weight))
+            .collect();
+        let all = Paired::sum(&paired);
+        let most = { paired.iter() }.max_by(|one, other| one.gain.total_cmp(&other.gain));
+        let others = most.map_or(Paired::default(), |most| Paired {
+            gain: all.gain - most.gain,
+            square: (all.square - most.square).max(0.0),
+        });
+        choice.scores.push(mean(at));
+        choice.deviations.push(all.deviations());
+        let agreed = others.gain > 0.0 && others.deviations() >= OTHERS_MIN;
+        let better = agreed && is_better(all.gain, all.square.sqrt(), missed, rows);
+        if better && all.gain > best {
+            (choice.chosen, best) = (at, all.gain);
         }
     }
     choice
 }
 
-/// The variance of a sum of what devices gain, by how much they differ.
-fn spread(gains: &[f64]) -> f64 {
-    let devices = gains.len() as f64;
-    if gains.len() < 2 {
-        return 0.0;
-    }
-    let mean = gains.iter().sum::<f64>() / devices;
-    let squares: f64 = gains.iter().map(|gain| (gain - mean).powi(2)).sum();
-    squares * devices / (devices - 1.0)
+/// What a candidate gains on the first one, and the square of its deviation.
+#[derive(Clone, Copy, Debug, Default)]
+struct Paired {
+    gain: f64,
+    square: f64,
 }
+
+impl Paired {
+    fn of(trial: &StageTrial, at: usize, weight: f64) -> Self {
+        Self {
+            gain: weight * f64::from(trial.scores()[at] - trial.scores()[0]),
+            square: weight * weight * f64::from(trial.differences()[at]),
+        }
+    }
+
+    fn sum(all: &[Self]) -> Self {
+        Self {
+            gain: all.iter().map(|one| one.gain).sum(),
+            square: all.iter().map(|one| one.square).sum(),
+        }
+    }
+
+    /// By how many deviations it gains; 0 where nothing differs.
+    fn deviations(self) -> f64 {
+        match self.square > 0.0 {
+            true => self.gain / self.square.sqrt(),
+            false => 0.0,
+        }
+    }
+}
+
+/// Deviations by which a candidate must be better on all devices but one.
+pub const OTHERS_MIN: f64 = 2.0;
 
 impl StageChoice {
     /// The stage that is taken.
@@ -206,6 +224,15 @@ mod tests {
         let mut trials = vec![trial(100, 3, 4); 9];
         trials.push(trial(1_000_000, 400_000, 0));
         assert_eq!(chosen(&trials), CANDIDATES[0]);
+    }
+
+    #[test]
+    fn one_device_that_can_judge_does_not_decide() {
+        assert_eq!(chosen(&[trial(100, 40, 0)]), CANDIDATES[0]);
+        assert_eq!(
+            chosen(&[trial(100, 40, 0), trial(100, 9, 0)]),
+            FeatureStage::Raw
+        );
     }
 
     #[test]
