@@ -79,6 +79,7 @@ pub(crate) fn chosen_stage(
         }
     }
     let choice = choose_stage(&candidates, &trials);
+    progress.stage(&format!("  features {}: {choice}", choice.stage()));
     Ok(Some(ChosenStage { choice, sent }))
 }
 
