@@ -27,7 +27,7 @@ pub struct StageChoice {
 }
 
 /// The best candidate that is better than the first one beyond chance
-/// ([`is_better`]), and still by [`OTHERS_MIN`] deviations without the device that gains
+/// ([`is_better`]), and still by `OTHERS_MIN` deviations without the device that gains
 /// most by it: no device decides alone. With nobody to judge it is the first.
 ///
 /// A deviation is that of pairs: of the rows on which one is right and the other wrong
@@ -114,7 +114,7 @@ impl Paired {
 }
 
 /// Deviations by which a candidate must be better on all devices but one.
-pub const OTHERS_MIN: f64 = 2.0;
+const OTHERS_MIN: f64 = 2.0;
 
 impl StageChoice {
     /// The stage that is taken.
