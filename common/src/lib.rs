@@ -13,7 +13,7 @@ pub use net as transport;
 pub use protocol::{
     blocks, contribution, delta, evaluation, feature_weights, features, gradient, host_port, human,
     ids, labels, landmarks, limits, model, moments, novelty, profile, report, round, scales,
-    sketch, summary, task, teacher, transfer, trust, weights, wire, withheld,
+    sketch, stage_trial, summary, task, teacher, transfer, trust, weights, wire, withheld,
 };
 
 pub use host::{

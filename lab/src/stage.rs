@@ -16,6 +16,24 @@ pub fn auto_stage(data: &Dataset, novelty: bool) -> FeatureStage {
     }
 }
 
+/// The stages that devices try on rows of theirs, the usual one first, and the shape
+/// that they are tried with; none where there is but one, or nothing to judge by.
+pub fn candidates(data: &Dataset, novelty: bool) -> Option<(InputShape, Vec<FeatureStage>)> {
+    let shape = input_shape(data)?;
+    if data.numbers.is_empty() && data.classes.len() < 2 {
+        return None;
+    }
+    let usual = usual(data, &shape);
+    let all = usual.candidates(&shape).into_iter();
+    let mut stages: Vec<FeatureStage> = match novelty {
+        true => all.map(FeatureStage::lifted_for_novelty).collect(),
+        false => all.collect(),
+    };
+    let mut seen = std::collections::HashSet::new();
+    stages.retain(|&stage| seen.insert(stage));
+    (stages.len() > 1).then_some((shape, stages))
+}
+
 /// Whether the data reads as a series of channels.
 pub fn is_series(data: &Dataset) -> bool {
     input_shape(data).is_some_and(|shape| shape.modality() == Modality::Series)
@@ -41,8 +59,14 @@ pub struct Stages {
 }
 
 /// Feature stages to try for a student that is a convolution or not and scores novelty
-/// or not, and why.
-pub fn stages(data: &Dataset, asked: Option<String>, [convolves, novelty]: [bool; 2]) -> Stages {
+/// or not, and why. What devices chose on rows of theirs counts where nobody asked for
+/// one.
+pub fn stages(
+    data: &Dataset,
+    asked: Option<String>,
+    by_devices: Option<FeatureStage>,
+    [convolves, novelty]: [bool; 2],
+) -> Stages {
     let Some(shape) = input_shape(data) else {
         let first = asked.unwrap_or_else(|| FeatureStage::Raw.to_string());
         return Stages {
@@ -61,7 +85,7 @@ pub fn stages(data: &Dataset, asked: Option<String>, [convolves, novelty]: [bool
         }
         (Some(stage), _) => (stage, ASKED),
         (None, convolved) => {
-            let first = convolved.unwrap_or_else(|| usual(data, &shape));
+            let first = { by_devices.or(convolved) }.unwrap_or_else(|| usual(data, &shape));
             let first = match novelty {
                 true => first.lifted_for_novelty(),
                 false => first,
@@ -119,11 +143,11 @@ mod tests {
 
     #[test]
     fn images_are_tried_with_fewer_cells_too() {
-        let tried = stages(&of_shape(&[28, 28]), None, [false; 2]);
+        let tried = stages(&of_shape(&[28, 28]), None, None, [false; 2]);
         let names = ["patches/1", "patches/1:5x8x5", "patches/1:5x5x4"];
         assert_eq!(tried.stages, names);
         assert!(tried.image);
-        let tried = stages(&of_shape(&[12]), None, [false; 2]);
+        let tried = stages(&of_shape(&[12]), None, None, [false; 2]);
         assert_eq!(tried.stages, ["lifted/1"]);
         assert!(!tried.image);
     }
@@ -133,12 +157,15 @@ mod tests {
         let raw = || Some("raw".to_owned());
         for (shape, first) in [(&[128, 6][..], "series/1:16x6x8"), (&[28, 28], "patches/1")] {
             assert_eq!(
-                stages(&of_shape(shape), raw(), [true, false]).stages,
+                stages(&of_shape(shape), raw(), None, [true, false]).stages,
                 [first]
             );
-            assert_eq!(stages(&of_shape(shape), raw(), [false; 2]).stages, ["raw"]);
             assert_eq!(
-                stages(&of_shape(shape), None, [true, false]).stages[0],
+                stages(&of_shape(shape), raw(), None, [false; 2]).stages,
+                ["raw"]
+            );
+            assert_eq!(
+                stages(&of_shape(shape), None, None, [true, false]).stages[0],
                 first
             );
         }

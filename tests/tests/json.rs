@@ -235,6 +235,7 @@ fn what_an_agent_prints_is_what_the_page_says() {
     ask(&running, "config check", &[]);
     let folder = running.fleet.agent_home(0).join("data");
     ask(&running, "data check", &[&folder.display().to_string()]);
+    ask(&running, "data stages", &[&folder.display().to_string()]);
     ask(&running, "predict", &["--input", &rows]);
     let sent = ask(&running, "sent list", &[]);
     ask(&running, "sent show", &[sent[0]["blob"].as_str().unwrap()]);

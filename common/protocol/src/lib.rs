@@ -4,7 +4,7 @@
 //! Nothing here does I/O. The modules build on one another in one direction:
 //! [`ids`], [`limits`], [`codec`] → [`features`], [`task`] → what devices contribute
 //! ([`profile`], [`blocks`], [`summary`], [`labels`], [`moments`],
-//! [`report`], [`gradient`]; [`contribution`] has what is common to all) and what the coordinator publishes
+//! [`report`], [`gradient`], [`stage_trial`]; [`contribution`] has what is common to all) and what the coordinator publishes
 //! ([`scales`], [`transfer`],
 //! [`landmarks`], [`feature_weights`], [`teacher`], [`model`], [`delta`]) →
 //! [`wire`] and [`trust`].
@@ -32,6 +32,7 @@ pub mod report;
 pub mod round;
 pub mod scales;
 pub mod sketch;
+pub mod stage_trial;
 pub mod summary;
 pub mod task;
 pub mod teacher;

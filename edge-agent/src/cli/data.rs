@@ -1,6 +1,8 @@
-//! `data check`: what a round would make of the files of this device.
+//! `data check`: what a round would make of the files of this device; `data stages`:
+//! which feature stage suits them.
 
 mod check;
+mod stages;
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +14,7 @@ use crate::config::Config;
 use crate::driver::local::known_tasks;
 use crate::state::StateDir;
 use check::Check;
+use stages::Trial;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -46,34 +49,57 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Try the feature stages that suit the task's shape on this device's rows
+    ///
+    /// Teachers learn from three quarters of at most 400 labelled rows and are judged by
+    /// the rest, in turn. Nothing leaves the device. Whoever writes the task names the
+    /// better one as features.stage; without a name a task takes a stage by the
+    /// shape of inputs alone.
+    #[command(after_help = "Examples:
+  alambic-agent data stages --task pump.toml /srv/pump
+  alambic-agent data stages --task pump.toml --json | jq '.[].better'")]
+    Stages {
+        /// The task file; without it the tasks that the coordinator has called
+        /// for
+        #[arg(long, value_name = "FILE")]
+        task: Option<PathBuf>,
+        /// The folder [default: data.folder]
+        folder: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure> {
-    let Command::Check {
-        task,
-        coordinator,
-        folder,
-        json,
-    } = &arguments.command;
+    let (task, coordinator, folder, json) = match &arguments.command {
+        Command::Check {
+            task,
+            coordinator,
+            folder,
+            json,
+        } => (task, *coordinator, folder, json),
+        Command::Stages { task, folder, json } => (task, false, folder, json),
+    };
     let folder = folder.as_deref().or(config.data.as_deref());
     let folder = folder.ok_or_else(|| {
         let message = "no data folder; name one, or set data.folder in agent.toml";
         Failure::new(ExitCode::Usage, message)
     })?;
-    let tasks = match task {
-        Some(path) => vec![read_task(path)?],
-        None if *coordinator => offered_tasks(config)?,
-        None => known_tasks(&StateDir::at(&config.state))?,
-    };
-    if tasks.is_empty() {
-        let message = match coordinator {
-            true => "the coordinator has no task yet",
+    let tasks = asked_tasks(config, task.as_deref(), coordinator)?;
+    if matches!(arguments.command, Command::Stages { .. }) {
+        let mut trials = Vec::new();
+        for task in &tasks {
+            trials.push(Trial::of(config, task, folder)?);
+        }
+        match json {
+            true => println!("{}", to_json(&trials)?),
             false => {
-                "the coordinator has not called for a task yet; ask it for its tasks with \
-                 --coordinator, or name a file with --task"
+                let texts: Vec<String> = trials.iter().map(Trial::text).collect();
+                print!("{}", texts.join("\n"));
             }
-        };
-        return Err(Failure::new(ExitCode::NotFound, message));
+        }
+        return Ok(());
     }
     let mut checks = Vec::new();
     for task in &tasks {
@@ -93,6 +119,30 @@ pub(super) fn run(config: &Config, arguments: &Arguments) -> Result<(), Failure>
             "not everything is used, see above",
         )),
     }
+}
+
+/// The task of a file, those of the coordinator, or those that it has called for.
+fn asked_tasks(
+    config: &Config,
+    task: Option<&Path>,
+    coordinator: bool,
+) -> Result<Vec<Task>, Failure> {
+    let tasks = match task {
+        Some(path) => vec![read_task(path)?],
+        None if coordinator => offered_tasks(config)?,
+        None => known_tasks(&StateDir::at(&config.state))?,
+    };
+    if tasks.is_empty() {
+        let message = match coordinator {
+            true => "the coordinator has no task yet",
+            false => {
+                "the coordinator has not called for a task yet; ask it for its tasks with \
+                 `data check --coordinator`, or name a file with --task"
+            }
+        };
+        return Err(Failure::new(ExitCode::NotFound, message));
+    }
+    Ok(tasks)
 }
 
 fn read_task(path: &Path) -> Result<Task, Failure> {

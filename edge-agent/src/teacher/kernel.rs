@@ -1,9 +1,9 @@
 //! Kernel ridge regression on the device's rows.
 
-use ndarray::{Array2, ArrayView2, Axis, CowArray};
+use ndarray::{Array1, Array2, ArrayView2, Axis, CowArray};
 use rand::seq::index::sample;
 
-use common::math::kernel::{Ntk, rows_per_block};
+use common::math::kernel::{KernelError, Ntk, rows_per_block};
 use common::math::network::softmax_rows;
 use common::math::random::rng;
 use common::math::regression::{MomentSystem, choose_ridge_gcv};
@@ -41,6 +41,33 @@ impl KernelTeacher {
     /// Without rows, or where the system cannot be solved.
     pub fn fit(rows: LabelledRows<'_>, depth: u8, seed: u64) -> Result<Self, TeacherError> {
         let count = rows.labels.len();
+        let (fitting, held): (Vec<usize>, Vec<usize>) =
+            (0..count).partition(|row| row % HELD_OUT != HELD_OUT - 1);
+        let mut teacher = Self::blank(rows, depth, seed)?;
+        if held.len() >= 10 && rows.numbers.is_none() {
+            teacher.alpha = teacher.solve(rows, &fitting)?;
+            teacher.temperature = teacher.best_temperature(rows, &held)?;
+        }
+        teacher.learn(rows)
+    }
+
+    /// The same at a usual temperature, for its targets alone. Cost: half.
+    pub(super) fn untempered(
+        rows: LabelledRows<'_>,
+        depth: u8,
+        seed: u64,
+    ) -> Result<Self, TeacherError> {
+        Self::blank(rows, depth, seed)?.learn(rows)
+    }
+
+    fn learn(mut self, rows: LabelledRows<'_>) -> Result<Self, TeacherError> {
+        let all: Vec<usize> = (0..rows.labels.len()).collect();
+        self.alpha = self.solve(rows, &all)?;
+        Ok(self)
+    }
+
+    fn blank(rows: LabelledRows<'_>, depth: u8, seed: u64) -> Result<Self, TeacherError> {
+        let count = rows.labels.len();
         if count == 0 {
             return Err(TeacherError::NoRows);
         }
@@ -49,22 +76,13 @@ impl KernelTeacher {
         let mut chosen = sample(&mut random, count, count.min(LANDMARKS_MAX)).into_vec();
         chosen.sort_unstable();
         let landmarks = rows.inputs.select(Axis(0), &chosen);
-        let (fitting, held): (Vec<usize>, Vec<usize>) =
-            (0..count).partition(|row| row % HELD_OUT != HELD_OUT - 1);
-        let mut teacher = Self {
+        Ok(Self {
             gives_numbers: rows.numbers.is_some(),
             ntk,
             landmarks,
             alpha: Array2::zeros((0, 0)),
             temperature: 0.15,
-        };
-        if held.len() >= 10 && rows.numbers.is_none() {
-            teacher.alpha = teacher.solve(rows, &fitting)?;
-            teacher.temperature = teacher.best_temperature(rows, &held)?;
-        }
-        let all: Vec<usize> = (0..count).collect();
-        teacher.alpha = teacher.solve(rows, &all)?;
-        Ok(teacher)
+        })
     }
 
     fn solve(&self, rows: LabelledRows<'_>, chosen: &[usize]) -> Result<Array2<f32>, TeacherError> {
@@ -91,7 +109,7 @@ impl KernelTeacher {
             .mapv(|value| value as f32))
     }
 
-    fn answers(&self, inputs: ArrayView2<'_, f32>) -> Result<Array2<f32>, TeacherError> {
+    pub(super) fn answers(&self, inputs: ArrayView2<'_, f32>) -> Result<Array2<f32>, TeacherError> {
         let mut out = Array2::zeros((inputs.nrows(), self.alpha.ncols()));
         let step = rows_per_block(self.landmarks.nrows());
         let visit = |block: ArrayView2<'_, f32>, range: std::ops::Range<usize>| {
@@ -102,6 +120,28 @@ impl KernelTeacher {
             .for_each_block(inputs, self.landmarks.view(), step, visit)
             .map_err(|error| TeacherError::Regression(error.into()))?;
         Ok(out)
+    }
+
+    /// For each feature the mean over its landmarks of Σ_c (∂f_c/∂x)², with f its
+    /// answers. Cost: a product of landmarks × landmarks × features for each class.
+    pub(super) fn squared_slopes(&self) -> Result<Array1<f64>, TeacherError> {
+        let refused = |error: KernelError| TeacherError::Regression(error.into());
+        let points = self.landmarks.view();
+        let mut squares = Array1::<f64>::zeros(points.ncols());
+        for column in self.alpha.columns() {
+            let column = column.insert_axis(Axis(1));
+            let spread = column.broadcast((points.nrows(), points.nrows()));
+            let gradient = spread.expect("a column fits a square").to_owned();
+            let mut slopes = Array2::zeros(points.raw_dim());
+            // Where each landmark is the second argument, its gradient is the
+            // derivative of f there.
+            let pass = self.ntk.pass(points, points).map_err(refused)?;
+            pass.backward(gradient, &mut slopes).map_err(refused)?;
+            squares += &slopes
+                .mapv(|slope: f32| f64::from(slope).powi(2))
+                .sum_axis(Axis(0));
+        }
+        Ok(squares / points.nrows().max(1) as f64)
     }
 
     fn best_temperature(

@@ -8,6 +8,7 @@ mod network;
 mod no_runtime;
 #[cfg(feature = "onnx")]
 mod runtime;
+mod stages;
 
 use ndarray::{Array2, ArrayView2};
 
@@ -19,6 +20,8 @@ pub use network::NetworkTeacher;
 pub use no_runtime::ModelTeacher;
 #[cfg(feature = "onnx")]
 pub use runtime::ModelTeacher;
+
+pub use stages::{StageRows, try_stages};
 
 use common::math::network::NetworkError;
 use common::math::regression::RegressionError;

@@ -15,7 +15,7 @@ use crate::data::{Dataset, Partition, partition};
 use crate::metrics::accuracy as share_right;
 use crate::privacy;
 use crate::progress::Progress;
-use crate::simulate::{SimulateError, checked_task};
+use crate::simulate::{SimulateError, checked_task, chosen_stage};
 use crate::simulation::{RoundResult, Simulation, SimulationError};
 
 /// A fleet before its first round.
@@ -45,13 +45,17 @@ impl Fleet {
         task_seed: u64,
     ) -> Result<Self, AttackError> {
         let options = scene.options.simulate.as_told();
-        let (task, _) = checked_task(scene.data, &options, &parts, task_seed)?;
         let train = scene.data.train.clone();
         let (privacy, _) = privacy::choose(
             (train.inputs.view(), &train.labels),
             &parts,
             options.privacy(),
         );
+        let held = (parts.as_slice(), privacy);
+        let mut untold = Progress::new(true);
+        let by_devices = chosen_stage(scene.data, &options, held, task_seed, &mut untold)?;
+        let by_devices = by_devices.as_ref();
+        let (task, _) = checked_task(scene.data, &options, &parts, by_devices, task_seed)?;
         let mut simulation =
             Simulation::new(task.clone(), train, parts.clone(), privacy, scene.seed)?;
         if let Some(asked) = options.protection {

@@ -57,7 +57,8 @@ pub(crate) struct SimulateArguments {
     /// to 300 features, the fewer the wider; mlp:200 beyond and for images]
     #[arg(long, value_parser = student)]
     student: Option<Student>,
-    /// raw, lifted, window, patches, series, trend, mel (mel/1:8000 for that rate) or auto; with a cnn, raw images and windows
+    /// raw, lifted, window, patches, series, trend, mel (mel/1:8000 for that rate) or auto: the one by shape, or another where
+    /// simulated devices find it better on rows of their own; with a cnn, raw images and windows
     /// go through fixed filters first. onnx:FILE, onnx:FILE@SIZE or
     /// onnx:FILE@KEY=VALUE,... puts each input through a frozen model once, as
     /// FILE.toml beside it says (docs/onnx.md), and makes a projection of its outputs

@@ -6,6 +6,7 @@ use common::task::{StudentSpec, Task, USUAL};
 use common::teacher::Teacher;
 use edge_agent::work::SAMPLE_ROWS_MEAN;
 
+use super::stages::ChosenStage;
 use super::{SimulateError, SimulateOptions};
 use crate::data::Dataset;
 use crate::plan::{TaskOptions, hidden_units, task};
@@ -25,6 +26,7 @@ pub(crate) fn checked_task(
     data: &Dataset,
     options: &SimulateOptions,
     parts: &[Vec<usize>],
+    by_devices: Option<&ChosenStage>,
     seed: u64,
 ) -> Result<(Task, Chosen), SimulateError> {
     let agents = parts.len();
@@ -46,12 +48,13 @@ pub(crate) fn checked_task(
             false => options.contribute,
         },
     };
-    let convolves = matches!(options.student, Some(StudentSpec::Cnn { .. }));
+    let kinds = [options.convolves(), options.scores_novelty()];
+    let other = by_devices.and_then(ChosenStage::other);
     let Stages {
         stages,
         reason,
         image,
-    } = stages(data, asked, [convolves, scores_novelty(options)]);
+    } = stages(data, asked, other, kinds);
     let last = stages.len() - 1;
     for (index, stage) in stages.into_iter().enumerate() {
         let mut task_options = TaskOptions {
@@ -72,7 +75,7 @@ pub(crate) fn checked_task(
             consensus: options.consensus,
             uplink_bytes_max: options.uplink_bytes_max,
             rank_max: 0,
-            novelty: scores_novelty(options),
+            novelty: options.scores_novelty(),
             landmarks: Some(0),
             steps: options.steps,
             refinement_steps: 0,
@@ -121,7 +124,11 @@ pub(crate) fn checked_task(
         task_options.contribute = plan.contribute.to_string();
         let chosen = Chosen {
             plan,
-            features_reason: reason.to_owned(),
+            features_reason: match by_devices {
+                Some(chosen) if chosen.other().is_some() => chosen.choice.to_string(),
+                Some(chosen) => format!("{reason}; {}", chosen.choice),
+                None => reason.to_owned(),
+            },
             student_reason: if options.student.is_some() {
                 ASKED
             } else {
@@ -137,7 +144,7 @@ pub(crate) fn checked_task(
 }
 
 /// The feature stage and the student that suit the data, as a simulation would
-/// choose them.
+/// choose them by shapes and counts alone.
 ///
 /// # Errors
 /// If none does.
@@ -150,7 +157,7 @@ pub fn suited(
         agents: parts.len(),
         ..SimulateOptions::default()
     };
-    let (task, _) = checked_task(data, &options, parts, seed)?;
+    let (task, _) = checked_task(data, &options, parts, None, seed)?;
     let definition = task.definition();
     Ok((definition.features.to_string(), definition.student.clone()))
 }
@@ -213,9 +220,4 @@ fn can_refine(task: &Task, options: &SimulateOptions) -> bool {
     let is_told = options.protection.is_none();
     let is_labelled = !task.target().is_class() || task.classes() > 1;
     is_labelled && rounds_wait && is_told
-}
-
-/// Whether the student is to score novelty.
-fn scores_novelty(options: &SimulateOptions) -> bool {
-    options.novelty || options.leave_out.is_some()
 }

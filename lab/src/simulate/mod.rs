@@ -5,6 +5,7 @@ mod choice;
 mod measured;
 mod projection;
 mod protection;
+mod stages;
 mod standing;
 mod student;
 mod summary;
@@ -35,6 +36,8 @@ use choice::choices;
 pub use choice::suited;
 use measured::{measure, open_teacher, wire};
 pub use protection::Asked;
+use stages::ChosenStage;
+pub(crate) use stages::chosen_stage;
 pub use standing::{Standing, parse_awake};
 pub use student::parse_student;
 pub use summary::summarise;
@@ -55,7 +58,7 @@ pub struct SimulateOptions {
     pub bits: Option<u8>,
     /// The student; none lets the features decide.
     pub student: Option<StudentSpec>,
-    /// Feature stage; none lets the shape decide.
+    /// Feature stage; none lets the devices decide, on rows of theirs.
     pub features: Option<String>,
     /// What devices send beside points; `both` leaves it to the plan whether
     /// anything is.
@@ -113,6 +116,16 @@ impl SimulateOptions {
             told.contribute = Kinds::Points;
         }
         told
+    }
+
+    /// Whether the student is a convolution.
+    fn convolves(&self) -> bool {
+        matches!(self.student, Some(StudentSpec::Cnn { .. }))
+    }
+
+    /// Whether the student is to score novelty.
+    fn scores_novelty(&self) -> bool {
+        self.novelty || self.leave_out.is_some()
     }
 
     /// What they ask of the devices' policy.
@@ -268,7 +281,11 @@ pub fn run(
         }
         None => data,
     };
-    let (checked, chosen) = checked_task(data, &within, &parts, seed)?;
+    let by_devices = chosen_stage(data, &within, (&parts, privacy), seed, progress)?;
+    let by_devices = by_devices.as_ref();
+    let spent = by_devices.map_or(0, ChosenStage::sent_max);
+    within.uplink_bytes_max = within.uplink_bytes_max.saturating_sub(spent).max(1);
+    let (checked, chosen) = checked_task(data, &within, &parts, by_devices, seed)?;
     let fleet = labelling::Fleet {
         data,
         task: &checked,
@@ -281,7 +298,7 @@ pub fn run(
         0 => (checked, chosen),
         spent => {
             within.uplink_bytes_max = within.uplink_bytes_max.saturating_sub(spent).max(1);
-            checked_task(data, &within, &parts, seed)?
+            checked_task(data, &within, &parts, by_devices, seed)?
         }
     };
     let checked = match options.standing {
@@ -308,6 +325,11 @@ pub fn run(
     if let Some((projection, _)) = &projected {
         for (device, sent) in projection.sent.iter().enumerate() {
             simulation.charge(device, sent, &projection.published);
+        }
+    }
+    if let Some(by_devices) = by_devices {
+        for (device, &bytes) in by_devices.sent.iter().enumerate().filter(|one| *one.1 > 0) {
+            simulation.charge(device, &[bytes], &[]);
         }
     }
     simulation.corrupt(options.liars, seed);
@@ -394,6 +416,9 @@ pub fn run(
     outcome["choices"]["rows_min"] = json!({ "value": privacy.rows_min, "reason": privacy_reason });
     if let (Some(offset), Some(moved)) = (&data.offset, data.moved()) {
         outcome["choices"]["offset"] = json!({ "value": offset, "reason": moved });
+    }
+    if let Some(by_devices) = by_devices {
+        outcome["choices"]["features_by_devices"] = by_devices.told();
     }
     if let Some((projection, _)) = &projected {
         outcome["choices"]["projection"] = projection::choice(projection);

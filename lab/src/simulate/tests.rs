@@ -265,7 +265,7 @@ fn forgetting_a_device_is_exact() {
         ..options()
     };
     let parts = partition(&data.train, 10, Partition::Dirichlet(0.5), 5, 2).unwrap();
-    let (task, _) = checked_task(&data, &options, &parts, 2).unwrap();
+    let (task, _) = checked_task(&data, &options, &parts, None, 2).unwrap();
     forgets_exactly(&data, &task, &parts, &options);
 }
 
@@ -355,4 +355,104 @@ fn smaller_epsilon_costs_accuracy() {
     let (much, little) = (right(8.0), right(0.3));
     assert!(much > 0.8, "{much}");
     assert!(little < much - 0.05, "{little} against {much}");
+}
+
+/// A series of 80 steps whose class is where a bump is, or how fast it swings.
+fn series_of(swings: bool) -> Dataset {
+    use common::math::random::rng;
+    use rand::Rng;
+    let mut random = rng(9, "series");
+    let mut part = |rows: usize| {
+        let labels: Vec<u16> = (0..rows).map(|row| (row % 4) as u16).collect();
+        let mut inputs = ndarray::Array2::zeros((rows, 80));
+        for (mut input, &label) in inputs.rows_mut().into_iter().zip(&labels) {
+            let phase: f32 = random.random_range(0.0..6.2);
+            let at = 13.0 + 18.0 * f32::from(label) + random.random_range(-2.0..2.0);
+            for (step, value) in input.iter_mut().enumerate() {
+                let step = step as f32;
+                let noise: f32 = random.random_range(-0.5..0.5);
+                *value = noise
+                    + match swings {
+                        true => (phase + 0.2 * (2.0 + f32::from(label)) * step).sin(),
+                        false => (-((step - at) / 4.0).powi(2)).exp(),
+                    };
+            }
+        }
+        crate::data::Part {
+            inputs,
+            labels,
+            numbers: None,
+            users: None,
+            groups: None,
+        }
+    };
+    let (train, test) = (part(600), part(200));
+    Dataset {
+        name: "series".to_owned(),
+        shape: vec![80, 1],
+        classes: ["a", "b", "c", "d"].map(str::to_owned).to_vec(),
+        range: None,
+        train: std::sync::Arc::new(train),
+        test,
+        ..Dataset::open("digits").unwrap()
+    }
+}
+
+#[test]
+fn devices_mend_a_stage_that_the_shape_gets_wrong() {
+    let data = series_of(false);
+    let accuracy = |features: Option<&str>| {
+        let asked = SimulateOptions {
+            features: features.map(str::to_owned),
+            ..options()
+        };
+        let found = run(&data, &asked, 1, &mut Progress::new(true)).unwrap();
+        let right = found.outcome["rounds"][0]["student_accuracy"].as_f64();
+        (right.unwrap(), found.outcome["choices"].clone())
+    };
+    let (by_shape, asked) = accuracy(Some("window"));
+    let (by_devices, chosen) = accuracy(None);
+    assert!(
+        by_shape < 0.7 && by_devices > 0.9,
+        "{by_shape}, {by_devices}"
+    );
+    assert!(asked.get("features_by_devices").is_none());
+    let told = &chosen["features_by_devices"];
+    assert_eq!(told["devices"], 3);
+    assert_eq!(told["candidates"][0]["stage"], "window/1");
+    assert_ne!(chosen["features"]["value"], "window/1");
+    assert_eq!(told["value"], chosen["features"]["value"]);
+    assert_eq!(told["reason"], chosen["features"]["reason"]);
+}
+
+#[test]
+fn devices_keep_a_stage_that_suits() {
+    let data = series_of(true);
+    let found = run(&data, &options(), 1, &mut Progress::new(true)).unwrap();
+    let choices = &found.outcome["choices"];
+    assert_eq!(choices["features"]["value"], "window/1");
+    assert_eq!(choices["features_by_devices"]["value"], "window/1");
+    let reason = choices["features"]["reason"].as_str().unwrap();
+    assert!(reason.starts_with("a long series"), "{reason}");
+}
+
+#[test]
+fn devices_of_one_class_leave_the_default() {
+    let data = series_of(false);
+    let parts = (0..4).map(|class| (class..600).step_by(4).collect());
+    let parts: Vec<Vec<usize>> = parts.collect();
+    let (privacy, _) = privacy::choose(
+        (data.train.inputs.view(), &data.train.labels),
+        &parts,
+        options().privacy(),
+    );
+    let mut progress = Progress::new(true);
+    let held = (parts.as_slice(), privacy);
+    let chosen = chosen_stage(&data, &options(), held, 1, &mut progress).unwrap();
+    let chosen = chosen.unwrap();
+    assert_eq!(chosen.other(), None);
+    assert_eq!(
+        (chosen.sent_max(), chosen.told()["devices"].clone()),
+        (0, json!(0))
+    );
 }

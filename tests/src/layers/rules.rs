@@ -45,6 +45,7 @@ pub(super) const CRATES: &[Crate] = &[
                 "report",
                 "scales",
                 "sketch",
+                "stage_trial",
                 "summary",
                 "weights",
             ],

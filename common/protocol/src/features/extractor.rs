@@ -34,6 +34,13 @@ pub(super) trait Definition: Sync {
         false
     }
 
+    /// Whether devices try it on rows of theirs where nobody names a stage and its
+    /// shape fits; not what needs to be told more than the shape, nor a variant of
+    /// another.
+    fn is_tried(&self) -> bool {
+        true
+    }
+
     /// Why it is the default where it is, for a report.
     fn reason(&self, modality: Modality) -> &'static str;
 

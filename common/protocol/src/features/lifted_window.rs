@@ -32,6 +32,10 @@ impl Definition for LiftedWindowStage {
         Some(VERSION)
     }
 
+    fn is_tried(&self) -> bool {
+        false
+    }
+
     fn reason(&self, _: Modality) -> &'static str {
         "a long series of channels is a window; a constant beside its features keeps their length, by which a row may be new"
     }

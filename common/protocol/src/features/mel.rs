@@ -38,6 +38,10 @@ impl Definition for MelStage {
         })
     }
 
+    fn is_tried(&self) -> bool {
+        false
+    }
+
     fn reason(&self, _: Modality) -> &'static str {
         "recordings of sound are heard by their mel spectrum"
     }

@@ -189,6 +189,23 @@ impl FeatureStage {
         self.parts().definition.lifted().unwrap_or(self)
     }
 
+    /// The stages that devices try on rows of theirs where nobody names one: this one,
+    /// which is the default, first, then every other that takes inputs of this shape.
+    /// None but itself where it knows more of inputs than their shape.
+    pub fn candidates(self, shape: &InputShape) -> Vec<Self> {
+        let knows_more = !self.parts().definition.is_tried();
+        let others = { DEFINITIONS.iter() }
+            .filter(|one| !knows_more && one.is_tried() && one.name() != self.name())
+            .map(|one| one.stage())
+            .filter(|stage| stage.features(shape).is_ok());
+        std::iter::once(self).chain(others).collect()
+    }
+
+    /// Its name, without version and parameters.
+    pub fn name(&self) -> &'static str {
+        self.parts().definition.name()
+    }
+
     /// The stage for inputs of this shape and modality where nobody names one
     /// and the student is a convolution; none where values have no neighbours.
     pub fn default_under_convolution(shape: &InputShape, modality: Modality) -> Option<Self> {

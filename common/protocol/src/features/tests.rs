@@ -253,3 +253,24 @@ fn every_stage_keeps_its_contract() {
         assert!(taken > 0, "{stage} takes no shape");
     }
 }
+
+#[test]
+fn candidates_are_what_takes_the_shape() {
+    let names = |stage: FeatureStage, sides: &[usize]| -> Vec<String> {
+        let all = stage.candidates(&shape(sides)).into_iter();
+        all.map(|stage| stage.to_string()).collect()
+    };
+    let window = names(FeatureStage::window(), &[80, 1]);
+    assert_eq!(
+        window,
+        ["window/1", "series/1", "trend/1", "lifted/1", "raw"]
+    );
+    assert_eq!(names(FeatureStage::lifted(), &[30]), ["lifted/1", "raw"]);
+    let image = names(FeatureStage::patches(None), &[12, 30, 3]);
+    assert_eq!(image, ["patches/1", "lifted/1", "raw"]);
+    assert_eq!(
+        names(FeatureStage::mel(None), &[16_000]),
+        ["mel/1"],
+        "knows a rate"
+    );
+}
