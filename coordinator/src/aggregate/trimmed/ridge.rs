@@ -2,20 +2,21 @@
 
 use common::math::regression::RegressionError;
 
-use super::{Evidence, Trimmed, chosen_sum, error, smallest};
+use super::{ERROR_MAX, Trimmed, error};
 use crate::aggregate::teacher::ridges;
 
 impl Trimmed<'_> {
     /// The ridge with which devices forecast one another best: the least sum of the errors
-    /// of the half of the devices that are forecast best, each by the others (cross-validation
-    /// over devices, whole devices left out), the larger of two that are as good.
+    /// with which each is forecast by the others (cross-validation over devices, whole
+    /// devices left out), the larger of two that are as good. No error counts for more than that
+    /// of no answer: labels that contradict the others' have it at every ridge, and so
+    /// say nothing of which is best.
     ///
     /// What is judged is how well the others' teacher does on a device's rows, so that
     /// is what the ridge is chosen for. Rows of one device, and all the more those that one
     /// distilled sample stands for, are no independent observations: generalised
-    /// cross-validation over rows takes ten rows of one sample for ten agreeing answers,
-    /// and chooses a ridge that fits the noise between samples. Of the forecasts the
-    /// better half alone is asked, as liars may be as many as the rest.
+    /// cross-validation over rows takes ten rows of one sample for ten answers that agree,
+    /// and chooses a ridge that fits the noise between samples.
     ///
     /// In fleets of more than [`FOLDS_MAX`] devices as many groups are left out in turn.
     /// Cost [`FOLDS_MAX`]·p³/3 and K·p²·C for each ridge.
@@ -34,17 +35,16 @@ impl Trimmed<'_> {
         }
         let mut best = (f64::INFINITY, 1.0);
         for lambda in ridges() {
-            let mut errors = vec![0.0; count];
+            let mut sum = 0.0;
             for (members, others) in &tried {
                 let alpha = others.alpha(lambda)?;
                 for &member in members {
-                    let device: &Evidence = &self.devices[member];
-                    errors[member] = error(device, alpha.view(), others, &[]);
+                    let device = &self.devices[member];
+                    sum += error(device, alpha.view(), others, &[]).min(ERROR_MAX);
                 }
             }
-            let half = chosen_sum(&errors, &smallest(&errors, count / 2 + 1));
-            if half <= best.0 {
-                best = (half, lambda);
+            if sum <= best.0 {
+                best = (sum, lambda);
             }
         }
         Ok(best.1)
