@@ -39,22 +39,40 @@ pub fn contradicting_samples(
     let cap = RowsCap::of(&rows, 1.0);
     let directions = Directions::new(set.support());
     let judge = Judge::new(task, &basis, set, directions, summaries.len())?;
-    let evidence = summaries.iter().map(|points| {
+    let told = |points: &Points, share: f64| {
         let sums = sums(task, &basis, set, points)?;
-        let evidence = judge.moments(&weighed(sums, cap.share(points.rows())));
+        let evidence = judge.moments(&weighed(sums, share));
+        Ok::<_, RegressionError>(with_class_rows(task, evidence, points, share))
+    };
+    let evidence = summaries.iter().map(|points| {
         Ok(Evidence {
             certainty: points.mean_certainty(),
-            ..evidence
+            ..told(points, cap.share(points.rows()))?
         })
     });
     let evidence = evidence.collect::<Result<Vec<_>, RegressionError>>()?;
     let all: f64 = rows.iter().map(|&rows| cap.rows(rows) as f64).sum();
     let before = before.filter(|points| points.rows() > 0).map(|points| {
-        let sums = sums(task, &basis, set, points)?;
         let share = (all / points.rows() as f64).min(1.0);
-        Ok::<_, RegressionError>(judge.moments(&weighed(sums, share)))
+        told(points, share)
     });
     Ok(judge.verdict(&evidence, before.transpose()?.as_ref())?)
+}
+
+/// Rows of each class as samples tell them: exactly, where sums tell them only as
+/// well as a constant can be made of their directions.
+fn with_class_rows(task: &Task, evidence: Evidence, points: &Points, share: f64) -> Evidence {
+    if !task.target().is_class() {
+        return evidence;
+    }
+    let mut class_rows = vec![0.0; task.outputs()];
+    for (&class, &count) in points.classes.iter().zip(&points.counts) {
+        class_rows[usize::from(class)] += share * f64::from(count);
+    }
+    Evidence {
+        class_rows,
+        ..evidence
+    }
 }
 
 /// The moments of rows that lie where the samples are, each as often as its
@@ -134,10 +152,13 @@ mod tests {
     }
 
     fn judged_after(before: Option<&Points>, summaries: &[Points]) -> Vec<usize> {
-        let task = task();
-        let set = gather_transfer_set(&task, before, summaries).unwrap();
-        let set = validation::transfer_set(&task, &set.to_bytes()).unwrap();
-        let verdict = contradicting_samples(&task, &set, before, summaries).unwrap();
+        judged_of(&task(), before, summaries)
+    }
+
+    fn judged_of(task: &Task, before: Option<&Points>, summaries: &[Points]) -> Vec<usize> {
+        let set = gather_transfer_set(task, before, summaries).unwrap();
+        let set = validation::transfer_set(task, &set.to_bytes()).unwrap();
+        let verdict = contradicting_samples(task, &set, before, summaries).unwrap();
         let contradictions = verdict.contradictions.iter().map(|one| one.device);
         let mislabelled = verdict.mislabelled.iter().map(|one| one.device);
         contradictions.chain(mislabelled).collect()
@@ -155,6 +176,64 @@ mod tests {
             *class = (*class + 1) % 3;
         }
         assert_eq!(judged(&summaries), [4]);
+    }
+
+    /// Eighteen samples of three values in each of eight features; classes depend on all of
+    /// them, and on chance.
+    fn categories(seed: u64, device: u64) -> Points {
+        let mut weights = rng(seed, "weights");
+        let weights = Array2::from_shape_fn((8, 3), |_| weights.random_range(-1.0f32..1.0));
+        let mut random = rng(100 * seed + device, "categories");
+        let inputs = Array2::from_shape_fn((18, 8), |_| 1.2 * random.random_range(-1i8..2) as f32);
+        let mut scores = inputs.dot(&weights);
+        scores.mapv_inplace(|score| {
+            let chance: f32 = (0..2).map(|_| random.random_range(-1.0f32..1.0)).sum();
+            score + chance
+        });
+        let best = |row: ndarray::ArrayView1<'_, f32>| {
+            let best = (0..3usize).max_by(|&a, &b| row[a].total_cmp(&row[b]));
+            best.unwrap() as u16
+        };
+        let classes: Vec<u16> = scores.rows().into_iter().map(best).collect();
+        Points {
+            inputs,
+            classes,
+            counts: vec![10; 18],
+            spreads: vec![0.3; 18],
+            targets: None,
+        }
+    }
+
+    #[test]
+    fn samples_with_classes_by_chance_contradict_nobody() {
+        let task = "name = \"t\"\n[input]\nshape = [8]\n[classes]\nnames = [\"a\", \"b\", \"c\"]\n\
+                    [features]\nstage = \"raw\"";
+        let task = RawTask::parse(task).unwrap();
+        for seed in 0..4 {
+            let summaries: Vec<Points> = (0..10).map(|one| categories(seed, one)).collect();
+            assert_eq!(
+                judged_of(&task, None, &summaries),
+                [0usize; 0],
+                "seed {seed}"
+            );
+        }
+    }
+
+    #[test]
+    fn rows_of_classes_are_those_of_the_samples() {
+        let task = task();
+        let summaries: Vec<Points> = (0..10).map(|seed| device(seed, 1)).collect();
+        let set = gather_transfer_set(&task, None, &summaries).unwrap();
+        let set = validation::transfer_set(&task, &set.to_bytes()).unwrap();
+        let basis = Basis::of(&task, &set).unwrap();
+        let judge = Judge::new(&task, &basis, &set, Directions::new(set.support()), 10).unwrap();
+        for points in &summaries {
+            let sums = sums(&task, &basis, &set, points).unwrap();
+            let evidence = judge.moments(&weighed(sums, 0.5));
+            let evidence = with_class_rows(&task, evidence, points, 0.5);
+            assert_eq!(evidence.class_rows, [0.0, 40.0, 20.0]);
+            assert_eq!(evidence.rows, 60.0);
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Which devices contradict the others: least trimmed squares over devices.
 
 mod answers;
+mod ridge;
 
 use std::collections::BTreeSet;
 
@@ -9,10 +10,9 @@ use rand::seq::index::sample;
 
 use common::math::linalg::Cholesky;
 use common::math::random::rng;
-use common::math::regression::{MomentSystem, RegressionError, choose_ridge_gcv};
+use common::math::regression::RegressionError;
 
 use super::robust::{median, usual_and_deviation};
-use super::teacher::ridges;
 pub(super) use answers::answers;
 use answers::{Answered, TOLD_APART};
 
@@ -100,8 +100,8 @@ pub(super) struct Trimmed<'a> {
 }
 
 impl<'a> Trimmed<'a> {
-    /// With the ridge that generalised cross-validation finds for all, and what was
-    /// known before.
+    /// With the ridge by which devices forecast one another best
+    /// ([`Self::forecasting_ridge`]), and what was known before.
     ///
     /// # Errors
     /// If the devices' sums differ in shape or cannot be solved.
@@ -109,18 +109,15 @@ impl<'a> Trimmed<'a> {
         devices: &'a [Evidence],
         before: Option<&'a Evidence>,
     ) -> Result<Self, RegressionError> {
-        let directions = devices.first().map_or(0, |one| one.gram.nrows());
-        let all = vec![true; devices.len()];
         let mut trimmed = Self {
             devices,
             lambda: 1.0,
-            directions,
+            directions: devices.first().map_or(0, |one| one.gram.nrows()),
             before,
             constant: None,
         };
-        if !devices.is_empty() {
-            let system = trimmed.sum(&all).system(directions);
-            trimmed.lambda = choose_ridge_gcv(&system, &ridges())?.lambda;
+        if devices.len() >= DEVICES_MIN {
+            trimmed.lambda = trimmed.forecasting_ridge()?;
         }
         Ok(trimmed)
     }
@@ -376,16 +373,6 @@ impl Sum {
         system.diag_mut().map_inplace(|value| *value += lambda);
         let factor = Cholesky::factor(system.view())?;
         Ok(factor.solve(self.cross.view())?)
-    }
-
-    fn system(self, directions: usize) -> MomentSystem {
-        MomentSystem {
-            gram: self.gram,
-            cross: self.cross,
-            support: Array2::eye(directions),
-            rows: self.rows,
-            target_square: self.target_square,
-        }
     }
 }
 
