@@ -11,6 +11,8 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 CARGO=${CARGO:-cargo}
+# A core each: threads of one program's BLAS would wait for those of the others.
+export OPENBLAS_NUM_THREADS=${OPENBLAS_NUM_THREADS:-1}
 JOBS=${JOBS:-$(($(nproc) + 1))}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT

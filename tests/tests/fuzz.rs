@@ -525,7 +525,7 @@ fn blobs() -> Vec<(&'static str, Vec<u8>)> {
     // Nothing is refined here.
     let (version, student) = (result.release.version(), result.release.student());
     let classes = (0..40).map(|row| row % 3).collect::<Vec<u16>>();
-    let residuals = Residuals::of(student, features.view(), &classes).unwrap();
+    let residuals = Residuals::of(student, features.view(), Wanted::Classes(&classes)).unwrap();
     let gradient = RawGradient::of(version, 0, vec![14, 13, 13], &residuals).unwrap();
     blobs.push(("gradient", encode(&gradient)));
     let [teacher, transfer, normaliser] = result.teacher;

@@ -30,7 +30,7 @@ fn a_planned_budget_refines_unless_the_file_says_otherwise() {
     for (target, rest, steps) in [
         (classes, "", 4),
         (classes, none, 0),
-        ("[target]\nkind = \"number\"\nvalues = [\"load\"]", "", 0),
+        ("[target]\nkind = \"number\"\nvalues = [\"load\"]", "", 4),
         ("[target]\nkind = \"none\"", "", 0),
     ] {
         let task = RawTask::parse(&file(target, rest)).unwrap();
