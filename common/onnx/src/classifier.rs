@@ -74,10 +74,17 @@ impl Classifier {
         Ok(row)
     }
 
-    /// What outputs say of the task's classes. Whether they are logits or
+    /// What outputs say of the task's classes; nothing of those with NaN or above every
+    /// number. Whether they are logits or
     /// probabilities is seen of all of them, where the settings do not say.
     pub fn said(&self, outputs: &[Vec<f32>]) -> Vec<Said> {
-        let rows = probabilities(outputs, self.model.settings().answers);
-        rows.iter().map(|row| self.map.answer(row)).collect()
+        let tells = |row: &&Vec<f32>| row.iter().all(|value| *value < f32::INFINITY);
+        let told: Vec<Vec<f32>> = outputs.iter().filter(tells).cloned().collect();
+        let mut rows = probabilities(&told, self.model.settings().answers).into_iter();
+        let said = |row: &Vec<f32>| {
+            let row = Some(row).filter(tells).and_then(|_| rows.next());
+            row.and_then(|row| self.map.answer(&row))
+        };
+        outputs.iter().map(said).collect()
     }
 }

@@ -20,16 +20,16 @@ pub(crate) fn probe(data: &Data) -> Vec<f32> {
     (0..values).map(|at| (at % 7) as f32 / 7.0).collect()
 }
 
-/// The model's outputs for an input of a task.
+/// The model's outputs for an input of a task, whatever they are.
 pub(crate) fn raw(model: &mut Model, data: &Data, values: &[f32]) -> Result<Vec<f32>, OnnxError> {
     let scaled = || values.iter().map(|value| value * data.scale).collect();
     match model.kind() {
         Kind::Values => {
             let scaled: Vec<f32> = scaled();
-            model.row(Input::Values(&scaled))
+            model.any_row(Input::Values(&scaled))
         }
         Kind::Image => match Picture::of_array(values, &data.sides, data.scale) {
-            Some(picture) => model.row(Input::Picture(&picture)),
+            Some(picture) => model.any_row(Input::Picture(&picture)),
             None => Err(other(model, data, "pictures")),
         },
         Kind::Sound => {
@@ -42,7 +42,7 @@ pub(crate) fn raw(model: &mut Model, data: &Data, values: &[f32]) -> Result<Vec<
             }
             let scaled: Vec<f32> = scaled();
             let rate = data.rate.or(model.settings().rate);
-            model.row(Input::Sound(&scaled, rate.unwrap_or(SOUND_RATE)))
+            model.any_row(Input::Sound(&scaled, rate.unwrap_or(SOUND_RATE)))
         }
     }
 }

@@ -60,6 +60,7 @@ impl Extractor {
     /// If the input is not one of the task, or the graph fails on it.
     pub fn row(&mut self, values: &[f32]) -> Result<Vec<f32>, OnnxError> {
         let row = raw(&mut self.model, &self.data, values)?;
+        let row = self.model.finite(row)?;
         if row.len() != self.width {
             return Err(OnnxError::Run {
                 path: self.model.path().to_owned(),

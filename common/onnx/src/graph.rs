@@ -25,6 +25,9 @@ pub struct Graph {
     datum: DatumType,
     declared: Vec<Option<usize>>,
     outputs: Vec<String>,
+    /// The first output of real numbers, or the first: classifiers of scikit-learn answer
+    /// with the number of a class before its probability.
+    first: Vec<String>,
 }
 
 /// A graph made ready for inputs of one shape.
@@ -95,7 +98,13 @@ impl Graph {
         }
         let (input, datum, declared) = only_input(name, graph)?;
         let outputs = graph.output.iter().map(|output| output.name.clone());
+        let first = graph.output.iter().find(|output| is_real(output));
+        let first = first.or(graph.output.first());
         Ok(Self {
+            first: first
+                .map(|output| output.name.clone())
+                .into_iter()
+                .collect(),
             path: name.to_owned(),
             hash: *blake3::hash(bytes).as_bytes(),
             outputs: outputs.collect(),
@@ -132,7 +141,7 @@ impl Graph {
     }
 
     /// The graph optimised for inputs of `shape`, ending in `outputs` (outputs
-    /// or nodes), or in its first output where none is named.
+    /// or nodes), or in its first output of real numbers where none is named.
     ///
     /// # Errors
     /// If there is no such output, or the graph refuses the shape.
@@ -143,8 +152,11 @@ impl Graph {
             cause,
         };
         let model = guarded(|| self.model(shape)).map_err(failed)?;
-        let first = &self.outputs[..self.outputs.len().min(1)];
-        let asked = if outputs.is_empty() { first } else { outputs };
+        let asked = if outputs.is_empty() {
+            &self.first
+        } else {
+            outputs
+        };
         let mut model = model;
         let mut outlets = Vec::new();
         for name in asked {
@@ -262,6 +274,17 @@ fn said(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("the runtime gave up").to_owned()
+}
+
+/// Whether an output is declared as a tensor of real numbers.
+fn is_real(output: &pb::ValueInfoProto) -> bool {
+    let kind = output.r#type.as_ref().and_then(|kind| kind.value.as_ref());
+    let Some(pb::type_proto::Value::TensorType(tensor)) = kind else {
+        return false;
+    };
+    let elements = pb::tensor_proto::DataType::try_from(tensor.elem_type).ok();
+    let datum = elements.and_then(|kind| DatumType::try_from(kind).ok());
+    datum.is_some_and(|datum| datum.is_float())
 }
 
 fn is_external(tensor: &pb::TensorProto) -> bool {

@@ -102,7 +102,7 @@ impl Model {
 
     /// A name for what it computes: of its bytes, its front's and the settings.
     pub fn key(&self) -> [u8; 32] {
-        let mut hasher = blake3::Hasher::new_derive_key("alambic model features 1");
+        let mut hasher = blake3::Hasher::new_derive_key("alambic model features 2");
         hasher.update(&self.graph.hash());
         hasher.update(&self.front.as_ref().map_or([0; 32], Graph::hash));
         let settings = Settings {
@@ -155,8 +155,25 @@ impl Model {
     /// # Errors
     /// If the input is not what the model looks at, or the graph fails.
     pub fn row(&mut self, input: Input<'_>) -> Result<Vec<f32>, OnnxError> {
+        let row = self.any_row(input)?;
+        self.finite(row)
+    }
+
+    /// A row without NaN and infinities.
+    pub(crate) fn finite(&self, row: Vec<f32>) -> Result<Vec<f32>, OnnxError> {
+        match row.iter().position(|value| !value.is_finite()) {
+            Some(at) => Err(OnnxError::Run {
+                path: self.graph.path().to_owned(),
+                cause: format!("value {at} of its output is {}", row[at]),
+            }),
+            None => Ok(row),
+        }
+    }
+
+    /// The same, whatever its values are.
+    pub(crate) fn any_row(&mut self, input: Input<'_>) -> Result<Vec<f32>, OnnxError> {
         let takes = self.takes.clone();
-        let row = match (takes, input) {
+        match (takes, input) {
             (
                 Takes::Pictures {
                     layout,
@@ -192,13 +209,6 @@ impl Model {
                     Input::Values(_) => "rows of values",
                 }
             ))),
-        }?;
-        match row.iter().position(|value| !value.is_finite()) {
-            Some(at) => Err(OnnxError::Run {
-                path: self.graph.path().to_owned(),
-                cause: format!("output {at} is {}", row[at]),
-            }),
-            None => Ok(row),
         }
     }
 

@@ -1,11 +1,12 @@
 //! Whole models, small ones written here and real ones where they are.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::tiny::Tiny;
 use crate::{
-    Data, Extractor, Graph, Input, Kind, MODEL_BYTES_MAX, Model, ModelBytes, OnnxError, Picture,
-    Settings,
+    Classifier, Data, Extractor, Graph, Input, Kind, MODEL_BYTES_MAX, Model, ModelBytes, OnnxError,
+    Picture, Settings,
 };
 
 fn model(bytes: &[u8], settings: &str) -> Result<Model, OnnxError> {
@@ -82,6 +83,44 @@ fn channels_may_be_last_and_one() {
         grey.conventions()
             .contains("grey pictures of 5 × 5, channels last")
     );
+}
+
+#[test]
+fn a_class_number_before_the_probabilities_is_passed_over() {
+    let graph = Tiny::of(&[None, Some(3)])
+        .node("Softmax", &["x"], "shares")
+        .node("ArgMax", &["x"], "label")
+        .number("label");
+    let bytes = graph.bytes(&["shares"]);
+    let mut found = model(&bytes, "").unwrap();
+    let row = found.row(Input::Values(&[0.0, 2.0, 0.0])).unwrap();
+    assert_eq!(row.len(), 3, "{row:?}");
+    assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-5, "{row:?}");
+}
+
+#[test]
+fn a_row_without_an_answer_costs_no_other() {
+    // Below nought there is no logarithm, and of nought it is below every number.
+    let graph = Tiny::of(&[None, Some(2)]).node("Log", &["x"], "logs");
+    let bytes = graph.bytes(&["logs"]);
+    let data = Data {
+        sides: vec![2],
+        scale: 1.0,
+        rate: None,
+    };
+    let names: Vec<String> = ["a", "b"].map(str::to_owned).to_vec();
+    let of = model(&bytes, "").unwrap();
+    let mut classifier = Classifier::of(of, data, &BTreeMap::new(), &names).unwrap();
+    let rows = [[0.9, 0.1], [-1.0, 0.5], [0.0, 1.0], [f32::INFINITY, 0.5]];
+    let outputs: Vec<_> = { rows.iter() }
+        .map(|row| classifier.outputs(row).unwrap())
+        .collect();
+    let said = classifier.said(&outputs);
+    let classes: Vec<Option<u16>> = said
+        .into_iter()
+        .map(|said| said.map(|(class, _)| class))
+        .collect();
+    assert_eq!(classes, [Some(0), None, Some(1), None]);
 }
 
 #[test]

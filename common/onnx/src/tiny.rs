@@ -56,9 +56,23 @@ impl Tiny {
         self
     }
 
+    /// With an output of integers before the others.
+    #[must_use]
+    pub fn number(mut self, name: &str) -> Self {
+        let mut output = value(name, &[]);
+        let kind = output.r#type.as_mut().and_then(|kind| kind.value.as_mut());
+        if let Some(pb::type_proto::Value::TensorType(tensor)) = kind {
+            tensor.elem_type = INT64;
+        }
+        self.0.output.push(output);
+        self
+    }
+
     /// Its bytes, ending in these outputs.
     pub fn bytes(mut self, outputs: &[&str]) -> Vec<u8> {
-        self.0.output = outputs.iter().map(|name| value(name, &[])).collect();
+        self.0
+            .output
+            .extend(outputs.iter().map(|name| value(name, &[])));
         let model = pb::ModelProto {
             ir_version: 7,
             opset_import: vec![pb::OperatorSetIdProto {
@@ -98,3 +112,4 @@ fn value(name: &str, sides: &[Option<usize>]) -> pb::ValueInfoProto {
 }
 
 const FLOAT: i32 = 1;
+const INT64: i32 = 7;
