@@ -132,14 +132,6 @@ impl Residuals {
 }
 
 impl Wanted<'_> {
-    /// The loss by which they are had.
-    pub fn answers(self) -> Answers {
-        match self {
-            Self::Classes(_) => Answers::Classes,
-            Self::Numbers(_) => Answers::Numbers,
-        }
-    }
-
     /// How far what a last layer of these `outputs` (rows, outputs) answers is from what the
     /// rows want: p − y, or the numbers less those wanted.
     ///

@@ -256,6 +256,9 @@ impl TransportError {
             } => "let this gateway join with a token for gateways (`alambic-coordinator gateway \
                  token`)"
                 .to_owned(),
+            Self::NotLeading { leader: None } => "it is tried again; if this stays, see whether a \
+                 coordinator runs, and name every address that leads to it, with commas between"
+                .to_owned(),
             Self::ExpiredServer => "check this device's clock; if it is right, the coordinator \
                  needs a new server certificate"
                 .to_owned(),

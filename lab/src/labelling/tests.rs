@@ -1,16 +1,33 @@
 #![allow(clippy::unwrap_used)]
 
+use ndarray::{Array2, Axis};
 use onnx::tiny::Tiny;
 
-use crate::data::Dataset;
+use super::server::Question;
+use crate::data::{Dataset, Part};
 use crate::plan::{TaskOptions, task};
 use common::task::{ConsensusRule, StudentSpec};
 
 use super::*;
 
+const PRIVACY: Privacy = Privacy {
+    rows_min: 20,
+    cluster_size_min: 5,
+    rows_per_direction: 15,
+};
+
 fn digits() -> (Dataset, Task, Vec<Vec<usize>>) {
     let data = Dataset::open("digits").unwrap();
-    let task_options = TaskOptions {
+    let task = task(&data, &digits_options()).unwrap();
+    let rows = data.train.labels.len();
+    let parts = (0..2)
+        .map(|device| (device..rows).step_by(2).collect())
+        .collect();
+    (data, task, parts)
+}
+
+fn digits_options() -> TaskOptions {
+    TaskOptions {
         features: None,
         student: StudentSpec::Mlp { hidden: vec![16] },
         points: 100,
@@ -28,13 +45,7 @@ fn digits() -> (Dataset, Task, Vec<Vec<usize>>) {
         seed: 0,
         deadline_s: 60,
         grace_s: 5.0,
-    };
-    let task = task(&data, &task_options).unwrap();
-    let rows = data.train.labels.len();
-    let parts = (0..2)
-        .map(|device| (device..rows).step_by(2).collect())
-        .collect();
-    (data, task, parts)
+    }
 }
 
 /// A linear classifier of digits: a row of the mean picture of each class, less
@@ -68,16 +79,11 @@ fn nearest_mean(data: &Dataset, classes: &[usize]) -> Vec<u8> {
 fn told(asked: &Asked) -> Result<(Labelling, Value), LabellingError> {
     let (data, task, parts) = digits();
     let mut progress = Progress::new(true);
-    let privacy = Privacy {
-        rows_min: 20,
-        cluster_size_min: 5,
-        rows_per_direction: 15,
-    };
     let fleet = Fleet {
         data: &data,
         task: &task,
         parts: &parts,
-        privacy,
+        privacy: PRIVACY,
         uplink_bytes: 5_000,
     };
     let labelled = label(fleet, asked, 1, &mut progress)?.unwrap();
@@ -174,4 +180,40 @@ fn a_coordinators_model_labels_group_means() {
     assert!(labelling.learnt.iter().all(Option::is_some));
     let right = told["server_teacher"]["labels_right"].as_f64().unwrap();
     assert!(right > 0.8, "{right}");
+}
+
+#[test]
+fn means_of_a_list_keep_the_units_of_its_columns() {
+    let (mut data, ..) = digits();
+    let units = [1.0f32, 30.0, 1_000.0];
+    let inputs = Array2::from_shape_fn((400, 3), |(row, at)| {
+        units[at] * (((row * (7 + 4 * at)) % 101) as f32 / 101.0)
+    });
+    data.shape = vec![3];
+    data.range = None;
+    data.classes.truncate(2);
+    data.train = std::sync::Arc::new(Part {
+        labels: (0..400).map(|row| row % 2).collect(),
+        inputs: inputs.clone(),
+        numbers: None,
+        users: None,
+        groups: None,
+    });
+    let task = task(&data, &digits_options()).unwrap();
+    let rows: Vec<usize> = (0..400).collect();
+    let question = Question::of((&data, &task, &rows), PRIVACY, 100_000, 0);
+    let question = question.unwrap().unwrap();
+    for group in 0..question.means.nrows() {
+        let mine: Vec<usize> = (0..400)
+            .filter(|&row| question.group[row] == group)
+            .collect();
+        let mean = inputs.select(Axis(0), &mine).mean_axis(Axis(0)).unwrap();
+        for (at, unit) in units.iter().enumerate() {
+            let apart = (question.means[[group, at]] - mean[at]).abs();
+            assert!(
+                apart < unit / 20.0,
+                "column {at} of group {group} is {apart} away"
+            );
+        }
+    }
 }

@@ -37,7 +37,7 @@ int main(void)
         fwrite(said, sizeof said, 1, stdout);
     }
     {
-        /* A value that is none. */
+        /* One value of the input is NaN. */
         const volatile float zero = 0.0f;
         int i, answer = 0, unknown = 0;
         for (i = 0; i < STUDENT_INPUTS; i++) {
